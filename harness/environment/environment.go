@@ -1,0 +1,68 @@
+// Package environment says what a place where drills happen can do, and keeps the register of what was started.
+// Its kinds are folders below it; features and checks know none of them.
+package environment
+
+import (
+	"context"
+
+	"backout/harness/service"
+)
+
+// Need is what a drill wants provisioned.
+type Need struct {
+	Service    *service.Service
+	Dependants []*service.Service
+	Good       *service.Release            // what every instance runs at first
+	Releases   map[string]*service.Release // of dependants: what they run, by service
+	Streaming  bool                        // a hot standby
+	Logical    bool                        // a subscriber
+	Rows       map[string]int              // table -> rows, over the service's own
+	Progress   func(text string)           // tells people what takes long; may be nil
+}
+
+// Environment is a place where one drill happens. It starts nothing before Provision and leaves nothing after Destroy.
+type Environment interface {
+	// Provision starts the database at the good release's schema with the data loaded and its replicas in sync, the
+	// instances of the service and of its dependants on their good releases, and the way in for traffic. It returns
+	// when all of it is ready.
+	Provision(ctx context.Context, need Need) error
+
+	// Stage makes the deployed directory of a release, without deploying it: the artefact, the migrations (the
+	// service's and, laid over them, the release's), its plans and scripts. Commands of rollouts and plans run there.
+	Stage(ctx context.Context, r *service.Release) (dir string, err error)
+
+	// Variables is what a plan's env may name: DATABASE_URL, DATABASE_URL_STREAMING, DATABASE_URL_LOGICAL.
+	// The values are secret where they hold a password.
+	Variables() map[string]string
+
+	// Platform is what every command of a rollout or a plan finds on the machine that it runs on: SUPERVISOR, PROXY,
+	// INSTANCES, RELEASES. Nothing in it is secret.
+	Platform() map[string]string
+
+	// URL is where traffic for a service goes in.
+	URL(service string) string
+
+	// Instances and Nodes are what runs now, and how to reach each alone.
+	Instances() []service.Instance
+	Nodes() []service.Node
+
+	// Clone starts, apart from what the drill observes, one fresh node at the good release's schema with its data, one
+	// instance of the service's good release and one of each dependant, wired to each other.
+	Clone(ctx context.Context) (*Clone, error)
+
+	// Versions of the programs that it uses, for the conditions of the run.
+	Versions() map[string]string
+
+	// Log is what an instance or a node has written, the last 64 KB.
+	Log(name string) string
+
+	// Destroy stops and removes everything and says what it could not remove. It may be called at any time and again.
+	Destroy(ctx context.Context) error
+}
+
+// Clone is a side stage for pre-checks.
+type Clone struct {
+	DatabaseURL string            // of the service's database; secret
+	URLs        map[string]string // service -> URL of its instance
+	Close       func() error
+}

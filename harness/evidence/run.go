@@ -1,0 +1,163 @@
+package evidence
+
+import "time"
+
+// Run is the first event of a log: the whole resolved drill, so that judging needs nothing else. Filled by scenarios
+// and service, written by drill.
+type Run struct {
+	Name    string   `json:"name"`    // the scenario's name
+	Feature string   `json:"feature"` // the feature's name
+	Path    string   `json:"path"`    // of the feature file
+	Line    int      `json:"line"`    // of the scenario
+	Text    string   `json:"text"`    // the feature file's text
+	Tags    []string `json:"tags,omitempty"`
+	Again   string   `json:"again"` // the command that repeats this drill
+
+	Seed        int64     `json:"seed"`
+	Started     time.Time `json:"started"`
+	Environment string    `json:"environment"`
+	Alone       bool      `json:"alone"` // nothing ran beside it: latency is judged
+	Windows     Windows   `json:"windows"`
+	Traffic     Traffic   `json:"traffic"`
+
+	Service    Service   `json:"service"`
+	Dependants []Service `json:"dependants,omitempty"`
+	Good       string    `json:"good"` // the release before, and the target of the rollback
+	Release    Release   `json:"release"`
+	Plan       Plan      `json:"plan"`
+	Instances  []string  `json:"instances"` // of the drilled service, by name
+	Nodes      []string  `json:"nodes"`     // Postgres nodes, by name; none without a database
+
+	PromiseList int       `json:"promise_list"` // version of the list of promises that always hold
+	Promises    []Promise `json:"promises"`     // those that the scenario states
+	Expect      *Expect   `json:"expect,omitempty"`
+
+	Versions map[string]string `json:"versions"`          // of backout, Go, Postgres, goose ...
+	Digests  map[string]string `json:"digests"`           // path -> sha256 of plan, scripts, migrations, feature
+	Machine  map[string]string `json:"machine,omitempty"` // cores, memory, kernel, load
+}
+
+// Windows are the stated lengths of a run, in seconds.
+type Windows struct {
+	Name      string  `json:"name"`      // gate, quarterly
+	Baseline  float64 `json:"baseline"`  // how long the steady state is measured
+	Stability float64 `json:"stability"` // how long service must stay restored
+	Patience  float64 `json:"patience"`  // how long nothing may change before watching ends
+	Beat      float64 `json:"beat"`      // probes write at least so often
+	Probe     float64 `json:"probe"`     // the interval of probes
+}
+
+// Traffic is what was asked of the load.
+type Traffic struct {
+	Rate     float64 `json:"rate"` // journeys per second
+	Users    int     `json:"users"`
+	InFlight int     `json:"in_flight"` // the limit; arrivals beyond it are unsent
+}
+
+// Service is what judging and reports need to know of a service.
+type Service struct {
+	Name       string   `json:"name"`
+	Tier       string   `json:"tier"`   // critical, standard
+	Target     float64  `json:"target"` // seconds within which service must be restored
+	Journeys   []string `json:"journeys"`
+	Writes     []string `json:"writes,omitempty"` // journeys that write
+	Budgets    []Budget `json:"budgets,omitempty"`
+	Effects    []string `json:"effects,omitempty"`
+	Jobs       []string `json:"jobs,omitempty"`
+	Caches     []string `json:"caches,omitempty"`
+	Sessions   []string `json:"sessions,omitempty"`
+	Invariants []string `json:"invariants,omitempty"`
+	References []string `json:"references,omitempty"` // undeclared ones, "refunds.order_id -> orders.id"
+	Frozen     []string `json:"frozen,omitempty"`     // tables with a frozen cohort
+	Database   bool     `json:"database"`
+}
+
+// Budget allows so many acknowledged writes of a journey to be lost, for a reason that is written.
+type Budget struct {
+	Journey string `json:"journey"`
+	Lost    int    `json:"lost"`
+	Why     string `json:"why"`
+}
+
+// Release is what a release states of itself: exactly one of Harms, Traps, Good.
+type Release struct {
+	Name      string  `json:"name"`
+	KnownBad  string  `json:"known_bad,omitempty"` // why, in words
+	Harms     []Harm  `json:"harms,omitempty"`
+	Traps     []Trap  `json:"traps,omitempty"`
+	Good      bool    `json:"good,omitempty"`
+	MigrateTo int64   `json:"migrate_to,omitempty"`
+	Within    float64 `json:"within"` // seconds after deployed by which harm or trap must be seen
+	// Reaches is what the deploy must have reached; nil: every instance and every migration up to MigrateTo.
+	Reaches      *Reach      `json:"reaches,omitempty"`
+	MayTransform []Transform `json:"may_transform,omitempty"`
+	// Schema says that the release changes it, so that harm counts whoever answers.
+	Schema bool `json:"schema,omitempty"`
+}
+
+// Reach limits what a release reaches.
+type Reach struct {
+	Instances int   `json:"instances,omitempty"` // how many; 0: all
+	Migration int64 `json:"migration,omitempty"` // up to this number; 0: MigrateTo
+}
+
+// Harm is what users suffer before the decision. One threshold is set.
+type Harm struct {
+	Service      string  `json:"service,omitempty"` // a dependant; empty: the drilled service
+	Journey      string  `json:"journey,omitempty"`
+	SuccessBelow float64 `json:"success_below,omitempty"` // share of 1
+	LatencyAbove float64 `json:"latency_above,omitempty"` // p95, ms
+	Restarts     int     `json:"restarts,omitempty"`      // at least so many in an instance, after deployed
+	MemoryAbove  int64   `json:"memory_above,omitempty"`  // bytes in an instance
+	Invariant    string  `json:"invariant,omitempty"`     // is broken
+	JobsFailed   string  `json:"jobs_failed,omitempty"`   // this kind of job
+}
+
+// Trap is state that the rollback will meet.
+type Trap struct {
+	Name    string  `json:"name"`
+	AtLeast float64 `json:"at_least"`
+}
+
+// Transform allows the rollback to change a field of so many acknowledged writes.
+type Transform struct {
+	Journey string `json:"journey"`
+	Field   string `json:"field"`
+	AtMost  int    `json:"at_most"`
+	Why     string `json:"why"`
+}
+
+// Plan is the rollback plan as a reader sees it.
+type Plan struct {
+	Name   string     `json:"name"`
+	Path   string     `json:"path"`
+	Risk   string     `json:"risk,omitempty"`
+	From   string     `json:"from"`
+	To     string     `json:"to"`
+	Schema int64      `json:"schema,omitempty"` // target schema, when it is not each node's baseline
+	Before []string   `json:"before,omitempty"` // pre-checks in words
+	Steps  []PlanStep `json:"steps"`
+	After  []string   `json:"after,omitempty"` // validations in words
+}
+
+// PlanStep is one step of a plan.
+type PlanStep struct {
+	Name    string  `json:"name"`
+	Run     string  `json:"run"`
+	Timeout float64 `json:"timeout"` // seconds
+	Again   string  `json:"again"`   // safe, refuse
+}
+
+// Promise is a stated promise: the name of a check and its parameters.
+type Promise struct {
+	Check  string  `json:"check"`            // the name of a check in verdict/
+	Text   string  `json:"text"`             // as the feature says it
+	Within float64 `json:"within,omitempty"` // seconds
+	Of     string  `json:"of,omitempty"`     // a journey, a dependant
+}
+
+// Expect is a drill that expects a failure: a control, or a plan that must refuse.
+type Expect struct {
+	Fails   string `json:"fails,omitempty"`   // the check that must break
+	Refuses string `json:"refuses,omitempty"` // the pre-check that must stop the plan
+}

@@ -1,0 +1,47 @@
+package verdict
+
+// The names of the checks. A feature says them, history compares them: they are never renamed.
+const (
+	Restored           = "service is restored"
+	RestoredInTime     = "service is restored in time"
+	InstancesServe     = "every instance serves the target release"
+	NodesHaveSchema    = "every node has the schema of before"
+	NodesHoldSameRows  = "every node holds the same rows"
+	FrozenUnchanged    = "rows that nobody touched are unchanged"
+	WritesExactlyOnce  = "every acknowledged write exists exactly once"
+	EffectsExactlyOnce = "every write had its effects exactly once"
+	NothingResurrected = "no write that was taken back is there again"
+	NoPhantoms         = "no write appeared that nobody sent"
+	ReferencesLead     = "every reference leads somewhere"
+	InvariantsHold     = "every invariant holds"
+	SequencesAhead     = "every sequence is ahead of its column"
+	MigrationsMatch    = "the recorded migrations match the schema"
+	JobsDone           = "every job from before is done"
+	SessionsAccepted   = "sessions from before are accepted"
+	DependantsWork     = "dependants still work"
+	PlanAsWritten      = "the plan ran as written"
+	LatencyBack        = "latency is back at the baseline's"
+	NothingLeft        = "nothing is left behind"
+	PlanRefused        = "the plan refused and changed nothing"
+)
+
+// The names of the assumptions.
+const (
+	RateReached        = "the scheduled rate was reached in the baseline"
+	BaselineSteady     = "the baseline was steady"
+	ReleaseReached     = "the release reached what it states"
+	HarmSeen           = "the harm was seen"
+	TrapThere          = "the trap was there"
+	NodesRead          = "every node could be read"
+	ObservationWithout = "the observation has no gap where it matters"
+)
+
+// Names of all checks in the order of the list.
+func Names() []string {
+	return []string{
+		Restored, RestoredInTime, InstancesServe, NodesHaveSchema, NodesHoldSameRows, FrozenUnchanged,
+		WritesExactlyOnce, EffectsExactlyOnce, NothingResurrected, NoPhantoms, ReferencesLead, InvariantsHold,
+		SequencesAhead, MigrationsMatch, JobsDone, SessionsAccepted, DependantsWork, PlanAsWritten, LatencyBack,
+		NothingLeft, PlanRefused,
+	}
+}

@@ -1,0 +1,31 @@
+package postgres
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// SharedOf is the System V segment of a killed postmaster and its control file in /dev/shm.
+func SharedOf(dir string) (shmid, control string) {
+	p, err := readPostmaster(dir)
+	if err != nil {
+		return "", ""
+	}
+	mem, err := unix.SysvShmAttach(p.shmid, 0, unix.SHM_RDONLY)
+	if err != nil {
+		return "", ""
+	}
+	defer unix.SysvShmDetach(mem)
+	return strconv.Itoa(p.shmid), fmt.Sprintf("/dev/shm/PostgreSQL.%d", binary.NativeEndian.Uint32(mem[24:]))
+}
+
+// SegmentThere tells whether a System V segment exists.
+func SegmentThere(shmid string) bool {
+	id, _ := strconv.Atoi(shmid)
+	var d unix.SysvShmDesc
+	_, err := unix.SysvShmCtl(id, unix.IPC_STAT, &d)
+	return err == nil
+}

@@ -1,0 +1,67 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"backout/harness/service"
+)
+
+// Application is the application_name of the harness's own connections, by which lock evidence leaves them out.
+const Application = "backout"
+
+// Conn is what can be asked: a pool, a connection or a transaction.
+type Conn interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Opened is a node and a pool of connections to it.
+type Opened struct {
+	service.Node
+	DB *pgxpool.Pool
+}
+
+// URL of a database.
+func URL(host string, port int, user, password, database string) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password),
+		Host: net.JoinHostPort(host, strconv.Itoa(port)), Path: "/" + database, RawQuery: "sslmode=disable"}
+	return u.String()
+}
+
+// Open makes a small pool, marked as ours. It connects when it is first used, so a node that is down is no error here.
+func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	c, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	c.MaxConns, c.MinConns = 4, 0
+	c.ConnConfig.ConnectTimeout = 5 * time.Second
+	c.ConnConfig.RuntimeParams["application_name"] = Application
+	// Drills change columns under prepared statements, which then fail with "cached plan must not change result type".
+	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	c.ConnConfig.StatementCacheCapacity, c.ConnConfig.DescriptionCacheCapacity = 0, 0
+	pool, err := pgxpool.NewWithConfig(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	return pool, nil
+}
+
+// OpenNode is Open of a node.
+func OpenNode(ctx context.Context, n service.Node) (Opened, error) {
+	db, err := Open(ctx, n.URL)
+	if err != nil {
+		return Opened{}, fmt.Errorf("%s: %w", n.Name, err)
+	}
+	return Opened{Node: n, DB: db}, nil
+}

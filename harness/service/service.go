@@ -127,6 +127,7 @@ type Effect struct {
 
 // Release is one release.yaml; its folder may hold migrations/, plans, scripts and what Build needs.
 type Release struct {
+	Service      *Service // whose release it is
 	Name         string
 	Dir          string
 	KnownBad     string
@@ -168,16 +169,17 @@ type Transform struct {
 
 // Plan is a rollback plan, rollback.yaml or NAME.yaml beside release.yaml.
 type Plan struct {
-	Name   string
-	Path   string
-	From   string // the release that is rolled back; steps run in its deployed directory
-	To     string
-	Risk   string
-	Schema int64             // target schema when it is not the baseline
-	Env    map[string]string // the script's name -> what the environment hands out
-	Before []Check
-	Steps  []Step
-	After  []Check
+	Release *Release // beside which it lies
+	Name    string
+	Path    string
+	From    string // the release that is rolled back; steps run in its deployed directory
+	To      string
+	Risk    string
+	Schema  int64             // target schema when it is not the baseline
+	Env     map[string]string // the script's name -> what the environment hands out
+	Before  []Check
+	Steps   []Step
+	After   []Check
 }
 
 // Check is one pre-check or validation: exactly one of the fields is set.

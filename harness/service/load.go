@@ -2,47 +2,480 @@ package service
 
 import (
 	"errors"
-
-	"backout/harness/evidence"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 )
 
-// ErrNoPlan says that a release has no such plan for the environment, which makes the drill not applicable.
-var ErrNoPlan = errors.New("there is no plan for this environment")
+// Names become folders, databases and roles; those of services also parts of variables.
+var (
+	serviceName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
+	folderName  = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,99}$`)
+	tableName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?$`)
+	numbered    = regexp.MustCompile(`^[^%]*%(0?[0-9]{1,2})?d[^%]*$`)
+	variable    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
 
-// Load reads one service.yaml.
-func Load(path string) (*Service, error) { return nil, errors.ErrUnsupported }
-
-// Find loads the service.yaml of NAME below the roots: ROOT/service.yaml or ROOT/*/service.yaml.
-func Find(roots []string, name string) (*Service, error) { return nil, errors.ErrUnsupported }
-
-// Release loads releases/NAME/release.yaml of the service.
-func (s *Service) Release(name string) (*Release, error) { return nil, errors.ErrUnsupported }
-
-// Releases names the releases of the service, sorted.
-func (s *Service) Releases() ([]string, error) { return nil, errors.ErrUnsupported }
-
-// Plan loads a rollback plan of the release, written for an environment; name "" is its plan.
-func (r *Release) Plan(name, environment string) (*Plan, error) { return nil, errors.ErrUnsupported }
-
-// Evidence is what judging needs to know of the service.
-func (s *Service) Evidence() evidence.Service { return evidence.Service{} }
-
-// Evidence is what the release states of itself.
-func (r *Release) Evidence() evidence.Release { return evidence.Release{} }
-
-// Evidence is the plan as a reader sees it.
-func (p *Plan) Evidence() evidence.Plan { return evidence.Plan{} }
-
-// SecretValues reads the secrets: the texts to hide, and the value of each by its name.
-func (s *Service) SecretValues() (hide []string, values map[string]string, err error) {
-	return nil, nil, errors.ErrUnsupported
+// Load reads one service.yaml. The error tells all mistakes of the file, each with its line and column, what was
+// expected and what was found.
+func Load(path string) (*Service, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("load the service: %w", err)
+	}
+	return readService(path, text)
 }
 
-// Files is what a drill of the plan depends on: release.yaml, the plan, migrations, scripts and folders that its steps name.
-func (r *Release) Files(p *Plan) []string { return nil }
+// Find loads the service of that name: ROOT/service.yaml or ROOT/*/service.yaml of the first root that has it. Others
+// that cannot be read do not matter, unless the name is not found.
+func Find(roots []string, name string) (*Service, error) {
+	var others []string
+	var broken []error
+	for _, root := range roots {
+		below, err := filepath.Glob(filepath.Join(escape(root), "*", "service.yaml"))
+		if err != nil {
+			return nil, fmt.Errorf("look for services in %s: %w", root, err)
+		}
+		for _, path := range append([]string{filepath.Join(root, "service.yaml")}, below...) {
+			text, err := os.ReadFile(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				broken = append(broken, err)
+				continue
+			}
+			is, err := nameIn(path, text)
+			switch {
+			case err != nil:
+				broken = append(broken, err)
+			case is == name:
+				return readService(path, text)
+			default:
+				others = append(others, is)
+			}
+		}
+	}
+	missing := fmt.Errorf("there is no service %q in %s%s: expected a service.yaml with `service: %s`, found %s",
+		name, strings.Join(roots, ", "), meant(name, others), name, strings.Join(orNone(others), ", "))
+	return nil, errors.Join(append([]error{missing}, broken...)...)
+}
 
-// Digests is the sha256 of each file, and of each file in each folder, by its path.
-func Digests(files ...string) (map[string]string, error) { return nil, errors.ErrUnsupported }
+func orNone(names []string) []string {
+	if len(names) == 0 {
+		return []string{"none"}
+	}
+	return names
+}
 
-// Words says a check as `backout plan` prints it.
-func (c Check) Words() string { return "" }
+// escape makes a folder's name stand for itself in a pattern of filepath.Glob.
+func escape(dir string) string {
+	return regexp.MustCompile(`[*?\[\\]`).ReplaceAllString(dir, `\$0`)
+}
+
+// nameIn is the name that a service.yaml gives itself, whatever else is wrong in it.
+func nameIn(path string, text []byte) (string, error) {
+	f, root := parse(path, text)
+	for _, p := range root.pairs() {
+		if p.name == "service" {
+			return p.text(), f.err()
+		}
+	}
+	return "", f.err()
+}
+
+func readService(path string, text []byte) (*Service, error) {
+	f, root := parse(path, text)
+	if root == nil {
+		return nil, f.err()
+	}
+	o := root.object("service", "tier", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
+		"secrets", "jobs", "effects", "sessions", "dependants")
+	s := &Service{Path: path, Dir: filepath.Dir(path), Instances: 1}
+
+	name := o.must("service", "its name")
+	s.Name = name.text()
+	if s.Name != "" && !serviceName.MatchString(s.Name) {
+		name.expected("a name of small letters, digits and _, which is also that of its database")
+	}
+	s.Tier = o.must("tier", "critical is restored within 5 minutes, standard within 15").choice("critical", "standard")
+	if v := o.get("instances"); v != nil {
+		s.Instances = int(v.number(1, 100))
+	}
+	s.Process = process(o.must("run", "how it runs").object("process").get("process"))
+	ready := o.must("ready", "the path of its readiness check")
+	if s.Ready = ready.text(); s.Ready != "" && !strings.HasPrefix(s.Ready, "/") {
+		ready.expected("a path that begins with /")
+	}
+	if v := o.must("release", "how an instance says which release it is"); v != nil {
+		s.Header = v.object("header").must("header", "").text()
+	}
+	s.Dependants = dependants(o.get("dependants"), s.Name)
+	s.Env = o.get("env").table()
+	s.Secrets = secrets(o.get("secrets"))
+	s.Values = values(o.get("values"))
+	s.Database = database(o.get("database"), s.Dir)
+	s.Journeys = journeys(o.must("journeys", "what users do"), s)
+	s.Jobs = jobs(o.get("jobs"))
+	s.Effects = effects(o.get("effects"), s)
+	s.Sessions = sessions(o.get("sessions"), s)
+	if s.Database == nil {
+		o.get("jobs").wrong("expected a database in service.yaml, since jobs are counted there, found none")
+	}
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func process(v *value) *Process {
+	if v == nil {
+		return nil
+	}
+	o := v.object("build", "command", "env")
+	p := &Process{Build: o.get("build").texts(), Command: o.must("command", "the program and its arguments").texts(), Env: o.get("env").table()}
+	if c := o.get("command"); c.isList() && len(p.Command) == 0 {
+		c.wrong("expected a program in command, found an empty list")
+	}
+	return p
+}
+
+func dependants(v *value, itself string) []string {
+	if v == nil {
+		return nil
+	}
+	var names []string
+	for _, item := range v.list() {
+		switch name := item.text(); {
+		case name == "":
+		case name == itself || slices.Contains(names, name):
+			item.expected("another service, once")
+		case !serviceName.MatchString(name):
+			item.expected("the name of a service")
+		default:
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func secrets(v *value) map[string]Secret {
+	if v == nil {
+		return nil
+	}
+	all := map[string]Secret{}
+	for _, p := range v.pairs() {
+		if !variable.MatchString(p.name) {
+			p.key.wrong("expected the name of a variable in %s, found %q", v.what, p.name)
+		}
+		o := p.object("file", "env")
+		o.exactly("file", "env")
+		all[p.name] = Secret{File: o.get("file").text(), Env: o.get("env").text()}
+	}
+	return all
+}
+
+func values(v *value) map[string]Values {
+	if v == nil {
+		return nil
+	}
+	all := map[string]Values{}
+	for _, p := range v.pairs() {
+		if !placeholder.MatchString("{"+p.name+"}") || p.name == "user" || p.name == "uuid" {
+			p.key.wrong("expected a name of small letters, digits and _ in values, and neither user nor uuid, found %q", p.name)
+		}
+		if p.isList() {
+			var one Values
+			for _, item := range p.list() {
+				text, ok := scalar(item.node) // an empty one is a value too
+				if !ok {
+					item.expected("a text")
+				}
+				one.List = append(one.List, text)
+			}
+			if len(one.List) == 0 {
+				p.wrong("expected at least one value in %s, found an empty list", p.name)
+			}
+			all[p.name] = one
+			continue
+		}
+		o := p.object("pattern", "from", "to")
+		pattern := o.must("pattern", "")
+		one := Values{
+			Pattern: pattern.text(),
+			From:    o.must("from", "").count(0),
+			To:      o.must("to", "").count(0),
+		}
+		if one.Pattern != "" && !numbered.MatchString(one.Pattern) {
+			pattern.expected("a pattern with one number in it, such as sku-%%04d")
+		}
+		if one.To < one.From {
+			o.get("to").wrong("expected at least %d in to, found %d", one.From, one.To)
+		}
+		all[p.name] = one
+	}
+	return all
+}
+
+func database(v *value, dir string) *Database {
+	if v == nil {
+		return nil
+	}
+	o := v.object("migrations", "publish", "settings", "references", "invariants", "frozen", "load", "rows")
+	d := &Database{Settings: o.get("settings").table(), Invariants: queries(o.get("invariants")), Frozen: queries(o.get("frozen"))}
+	if m := o.must("migrations", "the folder of its goose migrations"); m != nil {
+		if m.isMapping() {
+			tool := m.object("tool", "dir")
+			tool.get("tool").choice("goose")
+			m = tool.must("dir", "the folder of its goose migrations")
+		}
+		d.Migrations = m.path(dir, true)
+	}
+	for _, item := range o.get("publish").list() {
+		if t := item.table1(); strings.HasPrefix(t, "goose_") {
+			item.wrong("expected tables of the service in publish, found goose's own: each node keeps its own record of migrations")
+		} else if t != "" {
+			d.Publish = append(d.Publish, t)
+		}
+	}
+	for _, item := range o.get("references").list() {
+		r := item.object("from", "to")
+		d.References = append(d.References, Reference{From: r.must("from", "").column(), To: r.must("to", "").column()})
+	}
+	for _, p := range o.get("frozen").pairsOrNone() {
+		p.key.tableKey(p.name)
+	}
+	d.Load = o.get("load").path(dir, false)
+	if rows := o.get("rows"); rows != nil {
+		d.Rows = map[string]int{}
+		for _, p := range rows.pairs() {
+			p.key.tableKey(p.name)
+			d.Rows[p.name] = p.count(0)
+		}
+		if d.Load == "" {
+			rows.wrong("expected load beside rows, the SQL file that makes them, found none")
+		}
+	}
+	return d
+}
+
+// pairsOrNone is pairs of what has been read once already, so that a mistake is not told twice.
+func (v *value) pairsOrNone() []pair {
+	if v == nil || !v.isMapping() {
+		return nil
+	}
+	return v.pairs()
+}
+
+func (v *value) tableKey(name string) {
+	if !tableName.MatchString(name) {
+		v.wrong("expected the name of a table, found %q", name)
+	}
+}
+
+// table1 is the name of a table.
+func (v *value) table1() string {
+	t := v.text()
+	if t != "" && !tableName.MatchString(t) {
+		v.expected("the name of a table")
+		return ""
+	}
+	return t
+}
+
+// column is TABLE.COLUMN, the table perhaps with its schema.
+func (v *value) column() Column {
+	s := v.text()
+	if s == "" {
+		return Column{}
+	}
+	i := strings.LastIndex(s, ".")
+	if i < 0 || !tableName.MatchString(s[:i]) || !variable.MatchString(s[i+1:]) {
+		v.expected("TABLE.COLUMN")
+		return Column{}
+	}
+	return Column{Table: s[:i], Name: s[i+1:]}
+}
+
+// path is a file or folder that is there, relative to the service's folder; it is kept as it was written.
+func (v *value) path(dir string, folder bool) string {
+	p := v.text()
+	if p == "" {
+		return ""
+	}
+	at := p
+	if !filepath.IsAbs(p) {
+		at = filepath.Join(dir, p)
+	}
+	info, err := os.Stat(at)
+	kind := map[bool]string{true: "a folder", false: "a file"}
+	switch {
+	case err != nil:
+		v.wrong("expected %s in %s, found none: %v", kind[folder], v.what, err)
+	case info.IsDir() != folder:
+		v.wrong("expected %s in %s, found %s at %s", kind[folder], v.what, kind[!folder], at)
+	}
+	return p
+}
+
+// queries are texts of SQL by name.
+func queries(v *value) map[string]string {
+	if v == nil {
+		return nil
+	}
+	all := map[string]string{}
+	for _, p := range v.pairs() {
+		all[p.name] = p.text()
+	}
+	return all
+}
+
+func jobs(v *value) map[string]Job {
+	if v == nil {
+		return nil
+	}
+	all := map[string]Job{}
+	for _, p := range v.pairs() {
+		o := p.object("open", "failed")
+		all[p.name] = Job{Open: o.must("open", "SQL: id and creation time of the open ones").text(), Failed: o.get("failed").text()}
+	}
+	return all
+}
+
+func effects(v *value, s *Service) map[string]Effect {
+	if v == nil {
+		return nil
+	}
+	all := map[string]Effect{}
+	for _, p := range v.pairs() {
+		o := p.object("of", "at", "count", "each")
+		e := Effect{At: o.get("at").text(), Each: 1}
+		of := o.must("of", "the journey whose writes have the effect")
+		e.Of = of.journey(s)
+		if j := s.journey(e.Of); j != nil && !j.writes() {
+			of.wrong("expected a journey that writes in of, found %q, which has no write", e.Of)
+		}
+		if e.At != "" && !slices.Contains(s.Dependants, e.At) {
+			o.get("at").wrong("expected a dependant in at, found %q%s", e.At, meant(e.At, s.Dependants))
+		}
+		count := o.must("count", "how the effect is counted")
+		e.Count = count.text()
+		method, target, _ := strings.Cut(e.Count, " ")
+		switch {
+		case e.Count == "":
+		case e.At != "" && (method != "GET" || !strings.HasPrefix(target, "/") || !strings.Contains(target, "{key}")):
+			count.expected("a request such as GET /charges?order_key={key}")
+		case e.At == "" && !strings.Contains(e.Count, "$1"):
+			count.expected("SQL with $1, the key of the write, which returns a number")
+		case e.At == "" && s.Database == nil:
+			count.wrong("expected a database in service.yaml or a dependant in at, found neither")
+		}
+		if each := o.get("each"); each != nil {
+			e.Each = each.count(1)
+		}
+		all[p.name] = e
+	}
+	return all
+}
+
+func sessions(v *value, s *Service) map[string]string {
+	if v == nil {
+		return nil
+	}
+	var kept []string
+	for _, j := range s.Journeys {
+		for _, r := range j.Steps {
+			for _, k := range r.Keep {
+				kept = append(kept, k.Name)
+			}
+		}
+	}
+	all := map[string]string{}
+	for _, p := range v.pairs() {
+		if !slices.Contains(kept, p.name) {
+			p.key.wrong("expected a value that a journey keeps in sessions, found %q%s", p.name, meant(p.name, kept))
+		}
+		all[p.name] = p.journey(s)
+	}
+	return all
+}
+
+// journey is the name of one of the service's journeys.
+func (v *value) journey(s *Service) string {
+	name := v.text()
+	if name != "" && s.journey(name) == nil {
+		var names []string
+		for _, j := range s.Journeys {
+			names = append(names, j.Name)
+		}
+		v.wrong("expected a journey of %s in %s, found %q%s", s.Name, v.what, name, meant(name, names))
+	}
+	return name
+}
+
+func (s *Service) journey(name string) *Journey {
+	for i, j := range s.Journeys {
+		if j.Name == name {
+			return &s.Journeys[i]
+		}
+	}
+	return nil
+}
+
+func (j Journey) writes() bool {
+	return slices.ContainsFunc(j.Steps, func(r Request) bool { return r.Write != nil })
+}
+
+// SecretValues reads the secrets: the texts to hide, and the value of each by its name. Every line of a secret of several
+// lines is hidden by itself as well, since output is hidden by lines.
+func (s *Service) SecretValues() (hide []string, values map[string]string, err error) {
+	values = map[string]string{}
+	var all []error
+	for _, name := range sorted(s.Secrets) {
+		secret := s.Secrets[name]
+		var text string
+		if secret.Env != "" {
+			if text = os.Getenv(secret.Env); text == "" {
+				all = append(all, fmt.Errorf("%s: secret %s: expected a value in the variable %s of the environment, found none: set it", s.Path, name, secret.Env))
+				continue
+			}
+		} else {
+			path := secret.File
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(s.Dir, path)
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				all = append(all, fmt.Errorf("%s: secret %s: %w", s.Path, name, err))
+				continue
+			}
+			if text = strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"); text == "" {
+				all = append(all, fmt.Errorf("%s: secret %s: expected a value in %s, found an empty file", s.Path, name, path))
+				continue
+			}
+		}
+		values[name] = text
+		hide = append(hide, text)
+		if lines := strings.Split(text, "\n"); len(lines) > 1 {
+			for _, l := range lines {
+				if l = strings.TrimSpace(l); len(l) >= 8 {
+					hide = append(hide, l)
+				}
+			}
+		}
+	}
+	return hide, values, errors.Join(all...)
+}
+
+func sorted[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for n := range m {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,106 @@
+package service
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// migrates says whether the release brings migrations of its own.
+func (r *Release) migrates() bool {
+	found, _ := filepath.Glob(filepath.Join(escape(r.Dir), "migrations", "*.sql")) // the pattern is a good one
+	return len(found) > 0
+}
+
+// word is a piece of a command that may be the path of a file: a script, a folder, a SQL file.
+var word = regexp.MustCompile(`[A-Za-z0-9_./-]+`)
+
+// Files is what a drill of the plan depends on beside the feature: release.yaml, code.patch, the plan, the migrations of
+// service and release, and the scripts and folders that its steps and the rollout name and that exist in the release's or
+// the service's folder. A nil plan is left away.
+func (r *Release) Files(p *Plan) []string {
+	s := r.Service
+	names := []string{"release.yaml", "code.patch", "migrations"}
+	commands := slices.Clone(r.Rollout)
+	var files []string
+	if p != nil {
+		files = append(files, p.Path)
+		commands = append(commands, p.Steps...)
+	}
+	files = append(files, s.Path)
+	if s.Database != nil {
+		files = append(files, filepath.Join(s.Dir, s.Database.Migrations))
+	}
+	for _, c := range commands {
+		names = append(names, word.FindAllString(c.Run, -1)...)
+	}
+	for _, dir := range []string{r.Dir, s.Dir} {
+		for _, name := range names {
+			name = filepath.Clean(name)
+			if !filepath.IsLocal(name) || name == "." || name == "releases" {
+				continue
+			}
+			path := filepath.Join(dir, name)
+			if _, err := os.Lstat(path); err == nil {
+				files = append(files, path)
+			}
+		}
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
+}
+
+// Digests is the sha256 of each file, and of each file in each folder, by its path, as "sha256:" and hexadecimal digits.
+// Of a symbolic link in a folder it is that of where it leads to, as text.
+func Digests(files ...string) (map[string]string, error) {
+	all := map[string]string{}
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, filepath.WalkDir(f, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			sum, err := digest(path, entry)
+			if err == nil {
+				all[path] = sum
+			}
+			return err
+		}))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("digest what the drill depends on: %w", err)
+	}
+	return all, nil
+}
+
+func digest(path string, entry fs.DirEntry) (string, error) {
+	h := sha256.New()
+	switch kind := entry.Type(); {
+	case kind&fs.ModeSymlink != 0:
+		to, err := os.Readlink(path)
+		if err != nil {
+			return "", err
+		}
+		io.Copy(h, strings.NewReader(to)) // a hash takes everything
+	case kind.IsRegular():
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		_, err = io.Copy(h, f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return "", err
+		}
+	default:
+		return "", fmt.Errorf("%s: expected a file, found %s", path, kind)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+}

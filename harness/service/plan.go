@@ -1,0 +1,215 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// suffixes of plans by environment: a plan is written for one way of deploying.
+var suffixes = map[string]string{
+	"process":    ".yaml",
+	"containers": ".containers.yaml",
+	"kind":       ".kubernetes.yaml",
+	"cluster":    ".kubernetes.yaml",
+}
+
+// settles is how long a validation waits for its condition unless the plan says so.
+const settles = 30 * time.Second
+
+// Plan loads a rollback plan of the release, written for an environment: its plan (rollback.yaml,
+// rollback.containers.yaml, rollback.kubernetes.yaml) when the name is empty, else NAME.yaml and so on. The error is
+// ErrNoPlan when it exists for other environments only, or when the release has no plan at all.
+func (r *Release) Plan(name, environment string) (*Plan, error) {
+	suffix, ok := suffixes[environment]
+	if !ok {
+		return nil, fmt.Errorf("plan of %s: expected an environment (%s), found %q%s", r.Name, strings.Join(sorted(suffixes), ", "), environment, meant(environment, sorted(suffixes)))
+	}
+	asked := name
+	if name == "" {
+		name = "rollback"
+	}
+	if !folderName.MatchString(name) || strings.Contains(name, ".") || name == "release" {
+		return nil, fmt.Errorf("plan of %s: expected the name of a plan in %s, found %q", r.Name, r.Dir, name)
+	}
+	file := name + suffix
+	text, err := r.Service.read(filepath.Join("releases", filepath.Base(r.Dir), file))
+	if errors.Is(err, fs.ErrNotExist) {
+		there := r.plans()
+		if asked == "" || there[name] {
+			return nil, fmt.Errorf("plan of %s: expected %s, found none: %w", r.Name, filepath.Join(r.Dir, file), ErrNoPlan)
+		}
+		return nil, fmt.Errorf("plan of %s: expected %s, found none; there are %s%s",
+			r.Name, filepath.Join(r.Dir, file), strings.Join(orNone(sorted(there)), ", "), meant(name, sorted(there)))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("plan %s of %s: %w", name, r.Name, err)
+	}
+	return readPlan(filepath.Join(r.Dir, file), text, r)
+}
+
+// plans are the names of the release's plans, for whatever environment.
+func (r *Release) plans() map[string]bool {
+	all := map[string]bool{}
+	paths, _ := filepath.Glob(filepath.Join(escape(r.Dir), "*.yaml")) // the pattern is a good one
+	for _, p := range paths {
+		if name, _, _ := strings.Cut(filepath.Base(p), "."); name != "release" {
+			all[name] = true
+		}
+	}
+	return all
+}
+
+func readPlan(path string, text []byte, r *Release) (*Plan, error) {
+	f, root := parse(path, text)
+	if root == nil {
+		return nil, f.err()
+	}
+	p := &Plan{Release: r, Path: path}
+	o := root.object("plan", "from", "to", "risk", "schema", "env", "before", "steps", "after")
+	p.Name = o.must("plan", "what it does, in a few words").text()
+	from := o.must("from", "the release that is rolled back")
+	if p.From = from.text(); p.From != "" && p.From != r.Name {
+		from.wrong("expected %q in from, the release beside which the plan lies, found %q", r.Name, p.From)
+	}
+	to := o.must("to", "the release that is rolled back to")
+	if p.To = to.release(r.Service); p.To != "" && p.To == p.From {
+		to.wrong("expected another release than from in to, found %q", p.To)
+	}
+	p.Risk = o.get("risk").text()
+	if v := o.get("schema"); v != nil {
+		p.Schema = v.number(1, math.MaxInt64)
+	}
+	var order []string
+	p.Env, order = env(o.get("env"))
+	p.Before = checks(o.get("before"), "before", p, order)
+	p.Steps = steps(o.must("steps", "the commands, in order"))
+	if v := o.get("steps"); v.isList() && len(p.Steps) == 0 {
+		v.wrong("expected at least one step in steps, found an empty list")
+	}
+	p.After = checks(o.get("after"), "after", p, order)
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// checkKeys are the checks by the part of a plan where they stand.
+var checkKeys = map[string][]string{
+	"before": {"database", "unblocked", "dependants", "artefact"},
+	"after":  {"every instance serves", "journey"},
+}
+
+// checks reads a plan's pre-checks or validations; order is that of the names in its env.
+func checks(v *value, part string, p *Plan, order []string) []Check {
+	here := checkKeys[part]
+	s := p.Release.Service
+	var all []Check
+	for _, item := range v.list() {
+		var kinds []pair
+		c := Check{Line: item.line()}
+		if part == "after" {
+			c.Within = settles
+		}
+		for _, k := range item.pairs() {
+			switch {
+			case slices.Contains(here, k.name):
+				kinds = append(kinds, k)
+			case k.name == "within" && part == "after":
+				c.Within = k.duration()
+			case slices.Contains(checkKeys["before"], k.name):
+				k.key.wrong("expected %s in %s, found %q, which is a pre-check: move it to before", oneOf(here), part, k.name)
+			case slices.Contains(checkKeys["after"], k.name):
+				k.key.wrong("expected %s in %s, found %q, which is a validation: move it to after", oneOf(here), part, k.name)
+			default:
+				k.key.wrong("expected %s in %s, found %q%s", oneOf(here), part, k.name, meant(k.name, here))
+			}
+		}
+		if len(kinds) != 1 {
+			if item.isMapping() && (len(kinds) > 1 || len(item.pairs()) == 0) {
+				item.wrong("expected exactly one check an item, found %d", len(kinds))
+			}
+			continue
+		}
+		switch k := kinds[0]; k.name {
+		case "database":
+			c.Database = identity(k.value, p, order)
+		case "unblocked":
+			for _, t := range k.list() {
+				if name := t.table1(); name != "" {
+					c.Unblocked = append(c.Unblocked, name)
+				}
+			}
+			if k.isList() && len(c.Unblocked) == 0 {
+				k.wrong("expected at least one table in unblocked, found an empty list")
+			}
+			if len(databases(p, order)) == 0 {
+				k.wrong("expected a database in the plan's env beside unblocked, such as PRIMARY: DATABASE_URL, found none")
+			}
+		case "dependants":
+			c.Dependants = k.choice("compatible")
+			if len(s.Dependants) == 0 {
+				k.wrong("expected dependants in service.yaml, found none: leave the line away")
+			}
+		case "artefact":
+			c.Artefact = k.release(s)
+		case "every instance serves":
+			c.Serves = k.release(s)
+		case "journey":
+			c.Journey = k.journey(s)
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+func identity(v *value, p *Plan, order []string) *Identity {
+	o := v.object("name", "role", "url")
+	id := &Identity{
+		Name: o.must("name", "of the database").text(),
+		Role: o.must("role", "with which the plan connects").text(),
+	}
+	known := databases(p, order)
+	if url := o.get("url"); url != nil {
+		if id.URL = url.text(); id.URL != "" && !slices.Contains(known, id.URL) {
+			url.wrong("expected a database of the plan's env in url, found %q%s", id.URL, meant(id.URL, known))
+		}
+		return id
+	}
+	if len(known) == 0 {
+		v.wrong("expected a database in the plan's env beside database, such as PRIMARY: DATABASE_URL, found none")
+		return id
+	}
+	id.URL = known[0]
+	return id
+}
+
+// databases are the names in the plan's env that stand for databases, in the order of the file.
+func databases(p *Plan, order []string) []string {
+	return slices.DeleteFunc(slices.Clone(order), func(name string) bool {
+		return !strings.HasPrefix(p.Env[name], "DATABASE_URL")
+	})
+}
+
+// release is the name of a release that the service has.
+func (v *value) release(s *Service) string {
+	name := v.text()
+	if name == "" {
+		return ""
+	}
+	names, err := s.Releases()
+	if err != nil {
+		v.wrong("%v", err)
+		return ""
+	}
+	if !slices.Contains(names, name) {
+		v.wrong("expected a release of %s in %s, found %q%s; there are %s", s.Name, v.what, name, meant(name, names), strings.Join(orNone(names), ", "))
+		return ""
+	}
+	return name
+}

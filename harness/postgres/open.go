@@ -23,6 +23,7 @@ type Conn interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
 // Opened is a node and a pool of connections to it.
@@ -39,7 +40,17 @@ func URL(host string, port int, user, password, database string) string {
 }
 
 // Open makes a small pool, marked as ours. It connects when it is first used, so a node that is down is no error here.
-func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
+func Open(ctx context.Context, url string) (*pgxpool.Pool, error) { return open(ctx, url, nil) }
+
+// OpenProbe is Open for readings while a plan may run: no statement lasts longer than 500 ms or waits longer than 50 ms
+// for a lock.
+func OpenProbe(ctx context.Context, url string) (*pgxpool.Pool, error) { return open(ctx, url, briefly()) }
+
+func briefly() map[string]string {
+	return map[string]string{"statement_timeout": "500ms", "lock_timeout": "50ms"}
+}
+
+func open(ctx context.Context, url string, settings map[string]string) (*pgxpool.Pool, error) {
 	c, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -49,7 +60,9 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	c.ConnConfig.RuntimeParams["application_name"] = Application
 	// Drills change columns under prepared statements, which then fail with "cached plan must not change result type".
 	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	c.ConnConfig.StatementCacheCapacity, c.ConnConfig.DescriptionCacheCapacity = 0, 0
+	for k, v := range settings {
+		c.ConnConfig.RuntimeParams[k] = v
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)

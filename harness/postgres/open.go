@@ -44,7 +44,9 @@ func Open(ctx context.Context, url string) (*pgxpool.Pool, error) { return open(
 
 // OpenProbe is Open for readings while a plan may run: no statement lasts longer than 500 ms or waits longer than 50 ms
 // for a lock.
-func OpenProbe(ctx context.Context, url string) (*pgxpool.Pool, error) { return open(ctx, url, briefly()) }
+func OpenProbe(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	return open(ctx, url, briefly())
+}
 
 func briefly() map[string]string {
 	return map[string]string{"statement_timeout": "500ms", "lock_timeout": "50ms"}

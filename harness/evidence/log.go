@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"os"
 	"strconv"
@@ -21,17 +22,17 @@ import (
 const File = "evidence.ndjson.zst"
 
 // The format of the file: segments, each one zstd frame (RFC 8878) of lines of JSON followed by a skippable frame of
-// trailerSize bytes that holds the segment's number and the length of its frame. zstdcat prints the lines and skips
+// trailerSize bytes that holds the segment's number, the length of its frame and a CRC-32C of all that. zstdcat prints the lines and skips
 // the rest. The first line of a segment is {"segment":K,"prev":"sha256:..."}, where prev is the hash of all bytes of
 // the segment before, uncompressed and with its first line. The last segment, written by Close, has "closed":true and
 // no events. The head of the chain is the hash of the last segment.
 //
 // The trailer tells a log that was cut short from one that was edited: a whole file ends with one.
 const (
-	segmentTime  = 5 * time.Second // a segment is ended so long after its first event
+	segmentTime  = 5 * time.Second // a segment spans at most so long: what a kill -9 loses
 	segmentSize  = 1 << 20         // or when it has so many bytes
 	trailerMagic = 0x184D2A5B      // of a skippable frame
-	trailerSize  = 8 + 8
+	trailerSize  = 8 + 12
 	maxEvent     = 16 << 20 // an event with more bytes is not written, which is an error
 )
 
@@ -45,11 +46,13 @@ type header struct {
 // Log writes the evidence of one run. Its methods are safe for concurrent use.
 type Log struct {
 	start time.Time
+	span  time.Duration // of a segment
 
 	mu     sync.Mutex
 	n      int64
 	buf    []byte    // lines of the segment that is being filled
 	first  time.Time // when its first line was put
+	from   Offset    // the offset of its first line
 	queue  [][]byte  // full segments that wait for the writer
 	taps   []func(Event)
 	hidden *hidden
@@ -67,17 +70,17 @@ func Create(path string, start time.Time) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin the evidence log: %w", err)
 	}
-	return begin(f, start)
+	return begin(f, start, segmentTime)
 }
 
-func begin(f *os.File, start time.Time) (*Log, error) {
+func begin(f *os.File, start time.Time, span time.Duration) (*Log, error) {
 	// One frame at a time: the writer is one goroutine, and a drill should not take the machine's cores for its log.
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(true))
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("begin the evidence log %s: %w", f.Name(), err)
 	}
-	l := &Log{start: start, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l := &Log{start: start, span: span, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go l.write(f, z)
 	return l, nil
 }
@@ -139,8 +142,11 @@ func (l *Log) put(t Offset, now bool, k Kind) int64 {
 		t = l.Now()
 	}
 	l.n++
+	if len(l.buf) > 0 && t-l.from >= Seconds(l.span) {
+		l.cut()
+	}
 	if len(l.buf) == 0 {
-		l.first = time.Now()
+		l.first, l.from = time.Now(), t
 	}
 	from := len(l.buf)
 	l.buf = append(l.buf, `{"n":`...)
@@ -196,7 +202,7 @@ func (l *Log) nudge() {
 // write is the log's one writer: it ends segments that are old enough, compresses them and appends them to the file.
 func (l *Log) write(f *os.File, z *zstd.Encoder) {
 	defer close(l.done)
-	tick := time.NewTicker(segmentTime / 10)
+	tick := time.NewTicker(l.span / 10)
 	defer tick.Stop()
 	var plain, packed []byte
 	number := 0
@@ -210,7 +216,7 @@ func (l *Log) write(f *os.File, z *zstd.Encoder) {
 		sum := sha256.Sum256(plain)
 		l.head = "sha256:" + hex.EncodeToString(sum[:])
 		packed = z.EncodeAll(plain, packed[:0])
-		packed = appendTrailer(packed, number, len(packed))
+		packed = appendTrailer(packed, number)
 		_, err = f.Write(packed)
 		return err
 	}
@@ -221,7 +227,7 @@ func (l *Log) write(f *os.File, z *zstd.Encoder) {
 		case <-tick.C:
 		}
 		l.mu.Lock()
-		if len(l.buf) > 0 && (l.closed || time.Since(l.first) >= segmentTime) {
+		if len(l.buf) > 0 && (l.closed || time.Since(l.first) >= l.span) {
 			l.cut()
 		}
 		queue, closed := l.queue, l.closed
@@ -297,11 +303,15 @@ func appendOffset(b []byte, o Offset) []byte {
 	return strconv.AppendFloat(b, math.Round(float64(o)*1e4)/1e4, 'f', -1, 64)
 }
 
-func appendTrailer(b []byte, segment, frame int) []byte {
-	b = binary.LittleEndian.AppendUint32(b, trailerMagic)
+// appendTrailer ends the frame of a segment. The checksum is for the bytes that the compressed form has to spare: they
+// can be changed without changing a line.
+func appendTrailer(frame []byte, segment int) []byte {
+	length := len(frame)
+	b := binary.LittleEndian.AppendUint32(frame, trailerMagic)
 	b = binary.LittleEndian.AppendUint32(b, trailerSize-8)
 	b = binary.LittleEndian.AppendUint32(b, uint32(segment))
-	return binary.LittleEndian.AppendUint32(b, uint32(frame))
+	b = binary.LittleEndian.AppendUint32(b, uint32(length))
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // short is the event with its measurements rounded to what they are worth: a float in full takes 17 digits, and an

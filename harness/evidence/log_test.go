@@ -246,12 +246,39 @@ func TestAWriteThatDoesNotReachTheFileIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := begin(f, time.Now())
+	l, err := begin(f, time.Now(), segmentTime)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Put(&Phase{Name: "provision"})
 	if _, err := l.Close(); err == nil || !strings.Contains(err.Error(), "evidence log") {
 		t.Errorf("closed with %v", err)
+	}
+}
+
+// What a kill leaves behind: everything but the segment that was being filled, also when nothing follows it.
+func TestAnIdleLogReachesTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), File)
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := begin(f, time.Now(), 10*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.Put(&Phase{Name: "provision"})
+	for end := time.Now().Add(30 * time.Second); ; {
+		events, err := readAll(path)
+		if !isCut(err) {
+			t.Fatalf("a log that is being written reads as %v", err)
+		}
+		if len(events) == 1 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the event is not in the file after 30 s: %v", err)
+		}
 	}
 }

@@ -323,6 +323,7 @@ type splitter struct {
 	in     *bufio.Reader
 	offset int64
 	size   int64
+	number int
 	whole  bool // the file ends with a trailer: it was not cut within a segment
 }
 
@@ -410,13 +411,14 @@ func (s *splitter) next() (*segment, error) {
 		return nil, err
 	}
 	length := len(frame)
-	trailer, err := take(trailerSize)
-	if err != nil {
+	if _, err := take(trailerSize); err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(trailer, appendTrailer(nil, int(binary.LittleEndian.Uint32(trailer[8:])), length)) {
+	s.number++
+	written := bytes.Clone(frame[length:])
+	if !bytes.Equal(written, appendTrailer(frame[:length], s.number)[length:]) {
 		s.whole = true
-		return nil, bad("its trailer is not what was written")
+		return nil, bad(fmt.Sprintf("its bytes are not those of segment %d as it was written", s.number))
 	}
 	return &segment{offset: at, packed: frame[:length], done: make(chan struct{})}, nil
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"strconv"
@@ -29,3 +30,6 @@ func SegmentThere(shmid string) bool {
 	_, err := unix.SysvShmCtl(id, unix.IPC_STAT, &d)
 	return err == nil
 }
+
+// ReadWithin is ReadSchema inside of a transaction that is open already.
+func ReadWithin(ctx context.Context, c Conn) (Schema, error) { return readWithin(ctx, c) }

@@ -57,8 +57,8 @@ select format('column %s.%I: %s', r.name, a.attname, format_type(a.atttypid, a.a
 	|| case when a.attgenerated <> '' then format(' generated always as (%s) %s', pg_get_expr(d.adbin, d.adrelid),
 		case a.attgenerated when 's' then 'stored' else 'virtual' end)
 		else coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '') end
-	|| case when a.attstorage <> t.typstorage then ' storage ' || a.attstorage else '' end
-	|| case when a.attcompression <> '' then ' compression ' || a.attcompression else '' end
+	|| case when a.attstorage <> t.typstorage then ' storage ' || a.attstorage::text else '' end
+	|| case when a.attcompression <> '' then ' compression ' || a.attcompression::text else '' end
 	|| coalesce(' with ' || array_to_string(a.attoptions, ', '), '')
 	|| format('  -- position %s', row_number() over (partition by a.attrelid order by a.attnum))
 from pg_attribute a join rel r on r.oid = a.attrelid join pg_type t on t.oid = a.atttypid
@@ -119,7 +119,7 @@ select format('event trigger %I: on %s execute %s', evtname, evtevent, evtfoid::
 from pg_event_trigger where not exists (select from member m where m.classid = 'pg_event_trigger'::regclass and m.objid = pg_event_trigger.oid)`},
 
 		{"rules", `
-select format('rule %s.%I: %s', r.name, w.rulename, pg_get_ruledef(w.oid)) || case w.ev_enabled when 'O' then '' else ', enabled ' || w.ev_enabled end
+select format('rule %s.%I: %s', r.name, w.rulename, pg_get_ruledef(w.oid)) || case w.ev_enabled when 'O' then '' else ', enabled ' || w.ev_enabled::text end
 from pg_rewrite w join rel r on r.oid = w.ev_class where w.rulename <> '_RETURN'`},
 
 		{"views", `
@@ -174,7 +174,7 @@ select format('grant on %s to %s: %s', object, case when grantee = 0 then 'publi
 from held group by object, grantee`},
 
 		{"default privileges", `
-select format('default privileges of %I%s on %s to %s: %s', pg_get_userbyid(d.defaclrole), coalesce(format(' in %I', n.nspname), ''),
+select format('default privileges of %I%s on %s to %s: %s', pg_get_userbyid(d.defaclrole), coalesce(' in ' || quote_ident(n.nspname), ''),
 	case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions' when 'T' then 'types' else 'schemas' end,
 	case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end,
 	string_agg(a.privilege_type || case when a.is_grantable then ' with grant option' else '' end, ', ' order by a.privilege_type, a.is_grantable))

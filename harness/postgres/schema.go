@@ -118,13 +118,16 @@ func ReadSchema(ctx context.Context, c Conn) (Schema, error) {
 	if _, err := tx.Exec(ctx, `set transaction isolation level repeatable read, read only`); err != nil {
 		return Schema{}, fmt.Errorf("read schema: %w", err)
 	}
-	for k, v := range briefly() {
+	return readWithin(ctx, tx)
+}
+
+func readWithin(ctx context.Context, tx Conn) (Schema, error) {
+	settings := briefly()
+	settings["search_path"] = ""
+	for k, v := range settings {
 		if _, err := tx.Exec(ctx, "set local "+k+" = '"+v+"'"); err != nil {
 			return Schema{}, fmt.Errorf("read schema: %w", err)
 		}
-	}
-	if _, err := tx.Exec(ctx, `set local search_path = ''`); err != nil {
-		return Schema{}, fmt.Errorf("read schema: %w", err)
 	}
 	var lines []string
 	for _, k := range kinds() {
@@ -142,6 +145,7 @@ func ReadSchema(ctx context.Context, c Conn) (Schema, error) {
 	if s.Text != "" {
 		s.Text += "\n"
 	}
+	var err error
 	if s.Applied, err = Applied(ctx, tx); err != nil {
 		return Schema{}, fmt.Errorf("read schema: %w", err)
 	}

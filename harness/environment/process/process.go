@@ -3,10 +3,22 @@
 package process
 
 import (
+	"context"
 	"errors"
-	"io"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"backout/harness/environment"
+	"backout/harness/postgres"
+	"backout/harness/service"
 )
 
 // Options of an environment. The zero value works.
@@ -18,11 +30,447 @@ type Options struct {
 	Fetch       bool              // fetch PostgreSQL's programs when the machine has none
 	Repository  string            // where they are fetched from; empty: Maven Central
 	Self        []string          // the command that runs Control, to which its arguments are added; empty: this program with "ctl"
-	Progress    func(text string) // tells people what takes long, over Need.Progress; may be nil
+	Progress    func(text string) // tells people what takes long, when Need.Progress is nil; may be nil
+}
+
+// machine is one drill's stage on this machine.
+type machine struct {
+	options Options
+	cache   string
+	temp    string
+	state   string // folder of the register
+	self    []string
+	stages  keyed // a release is staged once
+
+	life context.Context // ends with Destroy
+	end  context.CancelFunc
+	busy sync.WaitGroup // calls that Destroy waits for
+
+	preparing sync.Mutex
+
+	mu         sync.Mutex
+	closed     bool
+	provision  bool // begun
+	need       environment.Need
+	known      chan struct{} // closed when need is set
+	prepared   bool
+	failed     error  // of prepare
+	dir        string // of the run
+	register   *environment.Register
+	bin        postgres.Binaries
+	installed  string              // where bin is from: its folder, or that of the cache which it was copied from
+	owner      *syscall.Credential // whom instances run as; nil: ourselves
+	password   string
+	wiring     wiring
+	supervisor *supervisor
+	control    *controlServer
+	proxies    map[string]*proxy
+	instances  []service.Instance
+	nodes      []*node
+	leases     []*lease
+	cleanups   []*cleanup
+	clones     int
+	tails      map[string]string // of logs, kept when the directory goes
+}
+
+// cleanup is one thing that Destroy has to end.
+type cleanup struct {
+	name string
+	end  func(ctx context.Context) error
+	done bool
+}
+
+// node is one running Postgres node.
+type node struct {
+	name   string
+	server *postgres.Server
 }
 
 // New makes an environment. It starts and writes nothing before Provision or Stage.
-func New(o Options) (environment.Environment, error) { return nil, errors.ErrUnsupported }
+func New(o Options) (environment.Environment, error) {
+	m := &machine{options: o, cache: o.Cache, temp: o.Temp, state: o.Register, self: o.Self,
+		proxies: map[string]*proxy{}, known: make(chan struct{}), tails: map[string]string{}}
+	if m.cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("process environment: find the cache: %w; set XDG_CACHE_HOME", err)
+		}
+		m.cache = filepath.Join(dir, "backout")
+	}
+	if m.temp == "" {
+		m.temp = os.TempDir()
+	}
+	if m.state == "" {
+		dir, err := environment.RegisterDir()
+		if err != nil {
+			return nil, fmt.Errorf("process environment: %w", err)
+		}
+		m.state = dir
+	}
+	if len(m.self) == 0 {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("process environment: %w", err)
+		}
+		m.self = []string{self, "ctl"}
+	}
+	m.life, m.end = context.WithCancel(context.Background())
+	return m, nil
+}
 
-// Control is the client of a run's supervisor and proxies: SOCKET COMMAND [NAME] [--FLAG VALUE]. It returns the exit code.
-func Control(args []string, stdout, stderr io.Writer) int { return 1 }
+// begin is the start of a call that Destroy interrupts and waits for.
+func (m *machine) begin(ctx context.Context) (context.Context, func(), error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, nil, errors.New("the environment is destroyed")
+	}
+	m.busy.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(m.life, cancel)
+	return ctx, func() { stop(); cancel(); m.busy.Done() }, nil
+}
+
+// prepare makes the run's directory, with the register first. It may be called again.
+func (m *machine) prepare() error {
+	m.preparing.Lock()
+	defer m.preparing.Unlock()
+	if !m.prepared {
+		m.prepared = true
+		m.failed = m.makeDirectory()
+	}
+	return m.failed
+}
+
+func (m *machine) makeDirectory() error {
+	if err := os.MkdirAll(m.cache, 0o755); err != nil {
+		return fmt.Errorf("make the cache: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(m.cache, "artefacts"), 0o755); err != nil {
+		return fmt.Errorf("make the cache: %w", err)
+	}
+	register, err := environment.OpenRegister(m.state)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.register = register
+	m.mu.Unlock()
+	dir, err := register.Directory(m.temp)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.dir = dir
+	m.mu.Unlock()
+	for _, sub := range []struct {
+		name string
+		mode os.FileMode
+	}{{"releases", 0o755}, {"instances", 0o755}, {"logs", 0o700}, {"bin", 0o755}, {"tmp", 0o777 | os.ModeSticky}} {
+		path := filepath.Join(dir, sub.name)
+		if err := os.Mkdir(path, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chmod(path, sub.mode); err != nil { // whatever the umask says
+			return err
+		}
+	}
+	return nil
+}
+
+// onDestroy adds what Destroy ends, side by side with everything else.
+func (m *machine) onDestroy(name string, end func(ctx context.Context) error) *cleanup {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := &cleanup{name: name, end: end}
+	m.cleanups = append(m.cleanups, c)
+	return c
+}
+
+func (m *machine) say(text string) {
+	m.mu.Lock()
+	say := m.need.Progress
+	m.mu.Unlock()
+	if say == nil {
+		say = m.options.Progress
+	}
+	if say != nil {
+		say(text)
+	}
+}
+
+// Stage implements environment.Environment. Before Provision has been called it waits for that call, which says whose
+// release it is.
+func (m *machine) Stage(ctx context.Context, r *service.Release) (string, error) {
+	ctx, done, err := m.begin(ctx)
+	if err != nil {
+		return "", fmt.Errorf("stage %s: %w", r.Name, err)
+	}
+	defer done()
+	select {
+	case <-m.known:
+	case <-ctx.Done():
+		return "", fmt.Errorf("stage %s: wait for Provision, which names the services: %w", r.Name, ctx.Err())
+	}
+	s, err := m.serviceOf(r)
+	if err != nil {
+		return "", fmt.Errorf("stage %s: %w", r.Name, err)
+	}
+	if err := m.prepare(); err != nil {
+		return "", fmt.Errorf("stage %s: %w", r.Name, err)
+	}
+	return m.stage(ctx, s, r)
+}
+
+// serviceOf tells whose release it is: its folder is SERVICE/releases/NAME.
+func (m *machine) serviceOf(r *service.Release) (*service.Service, error) {
+	for _, s := range services(m.need) {
+		if r == release(m.need, s) {
+			return s, nil
+		}
+	}
+	home := filepath.Dir(filepath.Dir(r.Dir))
+	for _, s := range services(m.need) {
+		if r.Dir != "" && filepath.Clean(s.Dir) == home {
+			return s, nil
+		}
+	}
+	if r.Dir == "" {
+		return m.need.Service, nil
+	}
+	return nil, fmt.Errorf("its folder %s is in none of this drill's services", r.Dir)
+}
+
+// Variables implements environment.Environment.
+func (m *machine) Variables() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	vars := map[string]string{}
+	if m.need.Service == nil || m.need.Service.Database == nil {
+		return vars
+	}
+	name := m.need.Service.Name
+	for _, n := range m.nodes {
+		key := "DATABASE_URL"
+		if n.name != "primary" {
+			key += "_" + strings.ToUpper(n.name)
+		}
+		vars[key] = m.wiring.databaseURL(name, n.name, migrator(name))
+	}
+	return vars
+}
+
+// Platform implements environment.Environment. LINKS is the folder of instance links: LINKS/INSTANCE/current.
+func (m *machine) Platform() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.need.Service == nil || m.dir == "" {
+		return map[string]string{}
+	}
+	var own []string
+	for _, i := range m.instances {
+		if i.Service == m.need.Service.Name {
+			own = append(own, i.Name)
+		}
+	}
+	return map[string]string{
+		"SUPERVISOR": filepath.Join(m.dir, "bin", "supervisor"),
+		"PROXY":      filepath.Join(m.dir, "bin", "proxy"),
+		"INSTANCES":  strings.Join(own, " "),
+		"RELEASES":   filepath.Join(m.dir, "releases", m.need.Service.Name),
+		"LINKS":      filepath.Join(m.dir, "instances"),
+	}
+}
+
+// URL implements environment.Environment.
+func (m *machine) URL(name string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.proxies[name]; p != nil {
+		return p.url()
+	}
+	return ""
+}
+
+// Instances implements environment.Environment.
+func (m *machine) Instances() []service.Instance {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]service.Instance(nil), m.instances...)
+}
+
+// Nodes implements environment.Environment.
+func (m *machine) Nodes() []service.Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []service.Node
+	for _, n := range m.nodes {
+		server := n.server
+		all = append(all, service.Node{Name: n.name, Role: n.name,
+			URL: server.URL(m.password, m.need.Service.Name),
+			PID: func() int {
+				select {
+				case <-server.Wait():
+					return 0
+				default:
+					return server.PID()
+				}
+			}})
+	}
+	return all
+}
+
+// Versions implements environment.Environment.
+func (m *machine) Versions() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v := map[string]string{"go": runtime.Version()}
+	if m.bin.Version != "" {
+		v["postgresql"] = m.bin.Version
+	}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		v["linux"] = unix.ByteSliceToString(u.Release[:])
+	}
+	return v
+}
+
+// Log implements environment.Environment. It also answers after Destroy.
+func (m *machine) Log(name string) string {
+	m.mu.Lock()
+	dir := m.dir
+	kept, is := m.tails[name]
+	m.mu.Unlock()
+	if is {
+		return kept
+	}
+	if dir == "" || name != filepath.Base(name) {
+		return ""
+	}
+	return tail(filepath.Join(dir, "logs", name+".log"))
+}
+
+// tail is the last 64 KB of a file, from the beginning of a line on.
+func tail(path string) string {
+	const most = 64 << 10
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return ""
+	}
+	from := max(0, info.Size()-most)
+	buf := make([]byte, info.Size()-from)
+	n, _ := f.ReadAt(buf, from)
+	out := string(buf[:n])
+	if from > 0 {
+		_, out, _ = strings.Cut(out, "\n")
+	}
+	return out
+}
+
+// Destroy implements environment.Environment. Everything ends side by side, Postgres by an immediate shutdown, then
+// the directory goes. What failed is tried again by the next call; what cannot be removed stays in the register.
+func (m *machine) Destroy(ctx context.Context) error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	m.end()
+	// The caller's context may be over, which is often why everything must go.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := m.destroy(ctx); err != nil {
+		return fmt.Errorf("destroy the environment: %w", err)
+	}
+	return nil
+}
+
+func (m *machine) destroy(ctx context.Context) error {
+	idle := make(chan struct{})
+	go func() { m.busy.Wait(); close(idle) }()
+	var late error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		late = errors.New("Provision, Stage or Clone did not return when they were told to")
+	}
+	m.preparing.Lock() // one Destroy at a time
+	defer m.preparing.Unlock()
+
+	m.mu.Lock()
+	all, dir, register := m.cleanups, m.dir, m.register
+	m.mu.Unlock()
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, c := range all {
+		if c.done {
+			continue
+		}
+		wg.Go(func() {
+			if err := c.end(ctx); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", c.name, err)
+				return
+			}
+			c.done = true
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(append(errs, late)...); err != nil {
+		return err // a directory is not taken from under what still runs in it
+	}
+	if dir != "" {
+		logs, _ := filepath.Glob(filepath.Join(dir, "logs", "*.log"))
+		for _, path := range logs {
+			name := strings.TrimSuffix(filepath.Base(path), ".log")
+			t := tail(path)
+			m.mu.Lock()
+			m.tails[name] = t
+			m.mu.Unlock()
+		}
+		if err := removeTree(dir); err != nil {
+			return err
+		}
+	}
+	for _, l := range m.leases {
+		_ = l.Close() // an abstract socket has nothing to remove
+	}
+	m.leases = nil
+	if register != nil {
+		return register.Remove()
+	}
+	return nil
+}
+
+// keyed are locks by name.
+type keyed struct {
+	mu    sync.Mutex
+	locks map[string]*sync.Mutex
+}
+
+func (k *keyed) lock(name string) (unlock func()) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = map[string]*sync.Mutex{}
+	}
+	l := k.locks[name]
+	if l == nil {
+		l = &sync.Mutex{}
+		k.locks[name] = l
+	}
+	k.mu.Unlock()
+	l.Lock()
+	return l.Unlock
+}
+
+// lastLines of a log, for an error.
+func lastLines(name, log string, lines int) string {
+	all := strings.Split(strings.TrimRight(log, "\n"), "\n")
+	out := ""
+	for _, line := range all[max(0, len(all)-lines):] {
+		out += name + ": " + line + "\n"
+	}
+	return out
+}

@@ -1,0 +1,175 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"backout/harness/environment"
+	"backout/harness/postgres"
+)
+
+// Clone implements environment.Environment: one node from the template's primary, which replicas' URLs lead to as
+// well, and one instance of each service, without proxies. It has the passwords of the drill, which are hidden already.
+func (m *machine) Clone(ctx context.Context) (*environment.Clone, error) {
+	ctx, done, err := m.begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("clone: %w", err)
+	}
+	defer done()
+	m.mu.Lock()
+	ready := m.supervisor != nil
+	m.clones++
+	name := fmt.Sprintf("clone-%d", m.clones)
+	m.mu.Unlock()
+	if !ready {
+		return nil, errors.New("clone: the environment is not provisioned")
+	}
+	c := &clone{machine: m, name: name, supervisor: newSupervisor(m.register, m.owner)}
+	c.cleanup = m.onDestroy(name, c.close)
+	out, err := c.start(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), c.end(ctx))
+	}
+	return out, nil
+}
+
+type clone struct {
+	machine    *machine
+	name       string
+	cleanup    *cleanup
+	supervisor *supervisor
+	server     *postgres.Server
+	leases     []*lease
+}
+
+func (c *clone) lease() (*lease, error) {
+	l, err := leasePort()
+	if err == nil {
+		c.leases = append(c.leases, l)
+	}
+	return l, err
+}
+
+func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
+	m := c.machine
+	w := wiring{need: m.need, password: m.password, ports: map[string]int{}, urls: map[string]string{}}
+	out := &environment.Clone{URLs: map[string]string{}, Close: func() error { return c.end(context.Background()) }}
+	if len(m.roles()) > 0 {
+		l, err := c.lease()
+		if err != nil {
+			return nil, err
+		}
+		w.ports["primary"] = l.port
+		if err := c.node(ctx, l.port); err != nil {
+			return nil, err
+		}
+		if m.need.Service.Database != nil {
+			out.DatabaseURL = c.server.URL(m.password, m.need.Service.Name)
+		}
+	}
+	for _, s := range services(m.need) {
+		l, err := c.lease()
+		if err != nil {
+			return nil, err
+		}
+		w.urls[s.Name], out.URLs[s.Name] = l.url(), l.url()
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range services(m.need) {
+		g.Go(func() error {
+			dir, err := m.stage(ctx, s, release(m.need, s))
+			if err != nil {
+				return err
+			}
+			_, secrets, err := s.SecretValues()
+			if err != nil {
+				return err
+			}
+			name := c.name + "-" + s.Name
+			sp := m.spec(s, w, name, w.urls[s.Name], dir, secrets)
+			if _, err := c.supervisor.add(sp); err != nil {
+				return err
+			}
+			client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+			err = until(ctx, name+" is ready", func(ctx context.Context) error {
+				return askReady(ctx, client, w.urls[s.Name]+s.Ready)
+			})
+			if err != nil {
+				return fmt.Errorf("%w\n%s", err, lastLines(name, m.Log(name), 5))
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clone) node(ctx context.Context, port int) error {
+	m := c.machine
+	r, err := newRecipe(m.bin, m.installed, m.need)
+	if err != nil {
+		return err
+	}
+	t, err := m.template(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer t.unlock()
+	dir := filepath.Join(m.dir, c.name)
+	if err := m.copyNode(ctx, t, "primary", dir); err != nil {
+		return err
+	}
+	c.server, err = m.startNode(ctx, c.name, postgres.Start{Dir: dir, Port: port, Settings: r.Settings, LogFile: filepath.Join(m.dir, "logs", c.name+".log")})
+	if err != nil {
+		return err
+	}
+	return m.secure(ctx, t, r, c.server, true)
+}
+
+// end closes the clone by itself; close is what Destroy does.
+func (c *clone) end(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	c.machine.mu.Lock()
+	done := c.cleanup.done
+	c.cleanup.done = true
+	c.machine.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := c.close(ctx); err != nil {
+		c.machine.mu.Lock()
+		c.cleanup.done = false // Destroy tries again
+		c.machine.mu.Unlock()
+		return fmt.Errorf("close %s: %w", c.name, err)
+	}
+	return nil
+}
+
+func (c *clone) close(ctx context.Context) error {
+	err := c.supervisor.Close(ctx)
+	if c.server != nil {
+		err = errors.Join(err, c.server.Kill(ctx), c.machine.ended(c.server.PID()))
+	}
+	if err != nil {
+		return err
+	}
+	for _, l := range c.leases {
+		_ = l.Close() // an abstract socket has nothing to remove
+	}
+	c.leases = nil
+	err = removeTree(filepath.Join(c.machine.dir, c.name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,253 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"backout/harness/environment"
+	"backout/harness/service"
+)
+
+// Provision implements environment.Environment. Releases are staged, and built where they are not in the cache, side by
+// side with the database.
+func (m *machine) Provision(ctx context.Context, need environment.Need) error {
+	ctx, done, err := m.begin(ctx)
+	if err != nil {
+		return fmt.Errorf("provision: %w", err)
+	}
+	defer done()
+	if err := check(need); err != nil {
+		return fmt.Errorf("provision: %w", err)
+	}
+	m.mu.Lock()
+	again := m.provision
+	m.provision = true
+	if !again {
+		m.need = need
+		close(m.known)
+	}
+	m.mu.Unlock()
+	if again {
+		return errors.New("provision: this environment was provisioned before")
+	}
+	if err := m.provisionAll(ctx); err != nil {
+		return fmt.Errorf("provision: %w", err)
+	}
+	return nil
+}
+
+func check(need environment.Need) error {
+	if need.Service == nil || need.Good == nil {
+		return errors.New("a service and its good release are needed")
+	}
+	for _, s := range services(need) {
+		if s.Process == nil || len(s.Process.Command) == 0 {
+			return fmt.Errorf("%s has no run.process.command: it does not run as processes", s.Path)
+		}
+		if release(need, s) == nil {
+			return fmt.Errorf("%s: it is not said which release of %s runs", s.Path, s.Name)
+		}
+	}
+	if need.Service.Database == nil && (need.Streaming || need.Logical) {
+		return fmt.Errorf("%s has no database: there is nothing to replicate", need.Service.Path)
+	}
+	if need.Logical && len(need.Service.Database.Publish) == 0 {
+		return fmt.Errorf("%s publishes no table (database.publish): there is nothing for a logical replica", need.Service.Path)
+	}
+	return nil
+}
+
+// provisionAll says what waits for what: instances for their release and for the database's passwords; nothing else.
+func (m *machine) provisionAll(ctx context.Context) error {
+	if err := m.prepare(); err != nil {
+		return err
+	}
+	if err := m.findPostgres(ctx); err != nil {
+		return err
+	}
+	if err := m.wire(); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	staging, sctx := errgroup.WithContext(ctx)
+	for _, s := range services(m.need) {
+		staging.Go(func() error {
+			dir, err := m.stage(sctx, s, release(m.need, s))
+			if err != nil {
+				return err
+			}
+			return m.link(s, dir)
+		})
+	}
+	staged := make(chan struct{})
+	g.Go(func() error {
+		defer close(staged)
+		return staging.Wait()
+	})
+	g.Go(func() error {
+		var inSync func(context.Context) error
+		if roles := m.roles(); len(roles) > 0 {
+			r, err := newRecipe(m.bin, m.installed, m.need)
+			if err != nil {
+				return err
+			}
+			t, err := m.template(ctx, r)
+			if err != nil {
+				return err
+			}
+			defer t.unlock()
+			if inSync, err = m.cluster(ctx, t, r, roles); err != nil {
+				return err
+			}
+			g.Go(func() error { return inSync(ctx) })
+		}
+		<-staged
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return m.startInstances(ctx)
+	})
+	return g.Wait()
+}
+
+// roles of the nodes that this drill has; none when no service has a database.
+func (m *machine) roles() []string {
+	var roles []string
+	for _, s := range services(m.need) {
+		if s.Database != nil {
+			roles = []string{"primary"}
+		}
+	}
+	if m.need.Streaming {
+		roles = append(roles, "streaming")
+	}
+	if m.need.Logical {
+		roles = append(roles, "logical")
+	}
+	return roles
+}
+
+// wire chooses all ports before anything starts, so that every URL is known to everybody.
+func (m *machine) wire() error {
+	m.mu.Lock()
+	m.password = newPassword()
+	m.wiring = wiring{need: m.need, password: m.password, ports: map[string]int{}, urls: map[string]string{}}
+	m.mu.Unlock()
+	for _, role := range m.roles() {
+		l, err := leasePort()
+		if err != nil {
+			return err
+		}
+		m.leases = append(m.leases, l)
+		m.wiring.ports[role] = l.port
+	}
+	m.supervisor = newSupervisor(m.register, m.owner)
+	m.onDestroy("supervisor", m.supervisor.Close)
+	for _, s := range services(m.need) {
+		p, err := newProxy(s.Name, s.Ready)
+		if err != nil {
+			return err
+		}
+		m.onDestroy("proxy of "+s.Name, func(context.Context) error { return p.Close() })
+		m.mu.Lock()
+		m.proxies[s.Name] = p
+		m.mu.Unlock()
+		m.wiring.urls[s.Name] = p.url()
+		for n := range max(1, s.Instances) {
+			l, err := leasePort()
+			if err != nil {
+				return err
+			}
+			m.leases = append(m.leases, l)
+			m.mu.Lock()
+			m.instances = append(m.instances, service.Instance{Name: fmt.Sprintf("%s-%d", s.Name, n+1), Service: s.Name, URL: l.url()})
+			m.mu.Unlock()
+		}
+	}
+	socket := filepath.Join(m.dir, "control")
+	control, err := serveControl(socket, m.command)
+	if err != nil {
+		return err
+	}
+	m.control = control
+	m.onDestroy("control socket", func(context.Context) error { return control.Close() })
+	return writeWrappers(filepath.Join(m.dir, "bin"), socket, m.self)
+}
+
+// link points the links of a service's instances to a staged release.
+func (m *machine) link(s *service.Service, dir string) error {
+	for _, i := range m.Instances() {
+		if i.Service != s.Name {
+			continue
+		}
+		home := filepath.Join(m.dir, "instances", i.Name)
+		if err := os.MkdirAll(home, 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(dir, filepath.Join(home, "current")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startInstances starts all instances of all services and waits until their proxies see them ready.
+func (m *machine) startInstances(ctx context.Context) error {
+	all := m.Instances()
+	for _, s := range services(m.need) {
+		_, secrets, err := s.SecretValues()
+		if err != nil {
+			return err
+		}
+		var names, addresses []string
+		for n := range all {
+			if all[n].Service != s.Name {
+				continue
+			}
+			i, err := m.supervisor.add(m.spec(s, m.wiring, all[n].Name, all[n].URL, filepath.Join(m.dir, "instances", all[n].Name, "current"), secrets))
+			if err != nil {
+				return err
+			}
+			all[n].PID = func() int { return int(i.pid.Load()) }
+			all[n].Restarts = func() int { return int(i.restarts.Load()) }
+			names, addresses = append(names, i.name), append(addresses, i.address)
+		}
+		m.proxies[s.Name].watch(names, addresses)
+	}
+	m.mu.Lock()
+	m.instances = all
+	m.mu.Unlock()
+	for _, s := range services(m.need) {
+		if err := m.proxies[s.Name].waitAll(ctx); err != nil {
+			return fmt.Errorf("%w\n%s", err, m.lastWords(s.Name))
+		}
+	}
+	return nil
+}
+
+// lastWords are the last lines of the instances that are not ready.
+func (m *machine) lastWords(service string) string {
+	out := ""
+	for _, i := range m.Instances() {
+		if i.Service == service {
+			out += lastLines(i.Name, m.Log(i.Name), 5)
+		}
+	}
+	return out
+}
+
+// spec says how an instance of s is run.
+func (m *machine) spec(s *service.Service, w wiring, name, url, link string, secrets map[string]string) spec {
+	address := url[len("http://"):]
+	return spec{name: name, service: s.Name, link: link, address: address, command: s.Process.Command,
+		log: filepath.Join(m.dir, "logs", name+".log"),
+		env: func(release string) ([]string, error) {
+			own := map[string]string{"address": address, "release": release, "instance": name}
+			return w.environ(s, own, filepath.Join(m.dir, "tmp"), secrets)
+		}}
+}

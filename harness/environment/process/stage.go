@@ -1,0 +1,383 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"backout/harness/service"
+)
+
+// stage makes releases/SERVICE/RELEASE in the run's directory: the release's folder, the service's own scripts, the
+// artefact, and the service's migrations with the release's laid over them.
+func (m *machine) stage(ctx context.Context, s *service.Service, r *service.Release) (dir string, err error) {
+	dir = filepath.Join(m.dir, "releases", s.Name, r.Name)
+	unlock := m.stages.lock(dir)
+	defer unlock()
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	if r.Name != filepath.Base(dir) || s.Name == "" {
+		return "", fmt.Errorf("stage %q of %q: the names must be folder names", r.Name, s.Name)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("stage %s of %s: %w", r.Name, s.Name, err)
+		}
+	}()
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", err
+	}
+	// Under another name until it is whole.
+	part := filepath.Join(filepath.Dir(dir), "."+r.Name)
+	if err := os.RemoveAll(part); err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(part, 0o755); err != nil {
+		return "", err
+	}
+	if s.Dir != "" {
+		if err := copyTree(ctx, s.Dir, part, nil, notScript); err != nil {
+			return "", err
+		}
+	}
+	if r.Dir != "" {
+		own := func(path string, d fs.DirEntry) bool { return path == "migrations" }
+		if err := copyTree(ctx, r.Dir, part, nil, own); err != nil {
+			return "", err
+		}
+	}
+	if s.Process != nil && len(s.Process.Build) > 0 {
+		artefact, unlock, err := m.artefact(ctx, s, r)
+		if err != nil {
+			return "", err
+		}
+		err = copyTree(ctx, artefact, part, nil, nil)
+		unlock()
+		if err != nil {
+			return "", err
+		}
+	}
+	files, err := migrations(s, r)
+	if err != nil {
+		return "", err
+	}
+	if err := writeFiles(filepath.Join(part, "migrations"), files); err != nil {
+		return "", err
+	}
+	if err := readable(part); err != nil {
+		return "", err
+	}
+	return dir, os.Rename(part, dir)
+}
+
+// notScript leaves all but the programs at the top of the service's folder, such as deploy.
+func notScript(path string, d fs.DirEntry) bool {
+	if d.IsDir() {
+		return true
+	}
+	info, err := d.Info()
+	return err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0
+}
+
+// readable lets the user whom instances run as read what was staged.
+func readable(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		mode := info.Mode().Perm() | 0o444
+		if d.IsDir() || mode&0o100 != 0 {
+			mode |= 0o111
+		}
+		if mode == info.Mode().Perm() {
+			return nil
+		}
+		return os.Chmod(path, mode)
+	})
+}
+
+// migrations are the service's, and laid over them the release's: a file of the release takes the place of one with
+// the same name or the same number.
+func migrations(s *service.Service, r *service.Release) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	if s.Database != nil && s.Database.Migrations != "" {
+		if err := readFiles(within(s.Dir, s.Database.Migrations), files); err != nil {
+			return nil, fmt.Errorf("migrations of %s: %w", s.Name, err)
+		}
+	}
+	if r == nil || r.Dir == "" {
+		return files, nil
+	}
+	over := map[string][]byte{}
+	if err := readFiles(filepath.Join(r.Dir, "migrations"), over); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("migrations of %s: %w", r.Name, err)
+	}
+	for name := range over {
+		number, is := migrationNumber(name)
+		for other := range files {
+			if n, has := migrationNumber(other); is && has && n == number {
+				delete(files, other)
+			}
+		}
+	}
+	for name, text := range over {
+		files[name] = text
+	}
+	return files, nil
+}
+
+var leadingNumber = regexp.MustCompile(`^(\d+)_`)
+
+func migrationNumber(name string) (int64, bool) {
+	m := leadingNumber.FindStringSubmatch(name)
+	if m == nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	return n, err == nil
+}
+
+func readFiles(dir string, into map[string][]byte) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		into[e.Name()] = text
+	}
+	return nil
+}
+
+func writeFiles(dir string, files map[string][]byte) error {
+	if len(files) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func within(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// artefact is the folder of what the service's build makes of a release, built once for the same sources and kept in
+// the cache. The caller copies from it, then unlocks it.
+func (m *machine) artefact(ctx context.Context, s *service.Service, r *service.Release) (dir string, unlock func(), err error) {
+	key, err := sourcesKey(s, r)
+	if err != nil {
+		return "", nil, err
+	}
+	dir = filepath.Join(m.cache, "artefacts", s.Name+"-"+r.Name+"-"+key[:24])
+	unlock, err = once(ctx, dir, 100, nil, func(part string) error {
+		m.say(fmt.Sprintf("building %s %s", s.Name, r.Name))
+		return build(ctx, s, r, part)
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, unlock, nil
+}
+
+// build runs the service's build command as a developer would: with our environment, OUT and RELEASE.
+func build(ctx context.Context, s *service.Service, r *service.Release, out string) error {
+	program := s.Process.Build[0]
+	cmd := exec.CommandContext(ctx, program, s.Process.Build[1:]...)
+	cmd.Dir = s.Dir
+	cmd.Env = append(os.Environ(), "OUT="+out, "RELEASE="+r.Dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	var text bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &text, &text
+	runtime.LockOSThread() // Pdeathsig follows the thread
+	defer runtime.UnlockOSThread()
+	if err := cmd.Run(); err != nil {
+		tail := bytes.TrimSpace(text.Bytes())
+		return fmt.Errorf("cd %s && OUT=%s RELEASE=%s %s: %w\n%s", s.Dir, out, r.Dir, strings.Join(s.Process.Build, " "),
+			err, tail[max(0, len(tail)-4<<10):])
+	}
+	return nil
+}
+
+// sourcesKey is a digest of what a build depends on: the service's folder without its other releases, the release's
+// folder, the nearest go.mod and go.sum, the command and the platform.
+func sourcesKey(s *service.Service, r *service.Release) (string, error) {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "artefact 1\n%s/%s %s\n%q\n", runtime.GOOS, runtime.GOARCH, runtime.Version(), s.Process.Build)
+	if err := hashTree(sum, s.Dir, func(path string) bool { return path == "releases" }); err != nil {
+		return "", err
+	}
+	if r.Dir != "" {
+		if err := hashTree(sum, r.Dir, nil); err != nil {
+			return "", err
+		}
+	}
+	for dir := s.Dir; ; dir = filepath.Dir(dir) {
+		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil {
+			more, _ := os.ReadFile(filepath.Join(dir, "go.sum")) // a module without dependencies has none
+			fmt.Fprintf(sum, "%x %x\n", sha256.Sum256(text), sha256.Sum256(more))
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+func hashTree(sum io.Writer, root string, skip func(path string) bool) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		if skip != nil && skip(rel) {
+			if d.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil || !info.Mode().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(sum, "%q %o %x\n", rel, info.Mode().Perm()&0o111, sha256.Sum256(text))
+		return nil
+	})
+}
+
+// once makes a folder of the cache if it is not there yet, whoever comes first, and returns it locked against removal.
+// keep is how many such folders stay in the cache.
+func once(ctx context.Context, dir string, keep int, waiting func(), make func(part string) error) (unlock func(), err error) {
+	lock := dir + ".lock"
+	for {
+		file, err := lockFile(ctx, lock, unix.LOCK_SH, waiting)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(dir); err == nil {
+			now := time.Now()
+			_ = os.Chtimes(dir, now, now) // the oldest are removed first
+			return func() { file.Close() }, nil
+		}
+		file.Close()
+		if err := makeOnce(ctx, dir, lock, keep, waiting, make); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func makeOnce(ctx context.Context, dir, lock string, keep int, waiting func(), make func(part string) error) error {
+	file, err := lockFile(ctx, lock, unix.LOCK_EX, waiting)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	part, err := os.MkdirTemp(filepath.Dir(dir), ".part-")
+	if err != nil {
+		return err
+	}
+	defer removeTree(part)
+	if err := make(part); err != nil {
+		return err
+	}
+	if err := os.Rename(part, dir); err != nil {
+		return err
+	}
+	prune(filepath.Dir(dir), dir, keep)
+	return nil
+}
+
+// prune keeps a part of the cache small: what nobody uses now goes when it is not among the last used, or was not used
+// for a month. What cannot be removed stays; a later drill tries again.
+func prune(parent, except string, keep int) {
+	const age = 30 * 24 * time.Hour
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	type folder struct {
+		path string
+		used time.Time
+	}
+	var all []folder
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !e.IsDir() {
+			continue
+		}
+		path := filepath.Join(parent, e.Name())
+		if strings.HasPrefix(e.Name(), ".part-") {
+			if time.Since(info.ModTime()) > 24*time.Hour { // of a run that was killed
+				_ = removeTree(path)
+			}
+			continue
+		}
+		all = append(all, folder{path, info.ModTime()})
+	}
+	slices.SortFunc(all, func(a, b folder) int { return b.used.Compare(a.used) })
+	for i, f := range all {
+		if f.path == except || (i < keep && time.Since(f.used) < age) {
+			continue
+		}
+		lock, err := os.OpenFile(f.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = removeTree(f.path)
+			_ = os.Remove(lock.Name())
+		}
+		lock.Close()
+	}
+}

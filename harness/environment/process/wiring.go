@@ -1,0 +1,133 @@
+package process
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"backout/harness/environment"
+	"backout/harness/postgres"
+	"backout/harness/service"
+)
+
+// placeholder of service.yaml: {word} or {word:service}.
+var placeholder = regexp.MustCompile(`\{([a-z_]+)(?::([A-Za-z0-9_-]+))?\}`)
+
+// wiring is what the placeholders of service.yaml stand for in one stage: the drill's, or a clone's.
+type wiring struct {
+	need     environment.Need
+	password string
+	ports    map[string]int    // node -> port; a replica that there is not is the primary
+	urls     map[string]string // service -> its way in
+}
+
+// databaseURL is a service's database on a node for a role.
+func (w wiring) databaseURL(name, node, role string) string {
+	port, is := w.ports[node]
+	if !is {
+		port = w.ports["primary"]
+	}
+	return postgres.URL("127.0.0.1", port, role, w.password, name)
+}
+
+// nodeOf is the node that a placeholder means.
+func nodeOf(word string) (string, bool) {
+	switch word {
+	case "database_url":
+		return "primary", true
+	case "database_url_streaming":
+		return "streaming", true
+	case "database_url_logical":
+		return "logical", true
+	}
+	return "", false
+}
+
+// fill replaces the placeholders of a text of service s.
+func (w wiring) fill(text string, s *service.Service, own map[string]string) (string, error) {
+	var wrong error
+	out := placeholder.ReplaceAllStringFunc(text, func(found string) string {
+		parts := placeholder.FindStringSubmatch(found)
+		word, of := parts[1], parts[2]
+		if v, is := own[word]; is && of == "" {
+			return v
+		}
+		name := of
+		if name == "" {
+			name = s.Name
+		}
+		if node, is := nodeOf(word); is {
+			if d := w.service(name); d != nil && d.Database != nil {
+				return w.databaseURL(name, node, s.Name)
+			}
+			wrong = fmt.Errorf("%s: no database of %q is in this drill", found, name)
+			return ""
+		}
+		if word == "url" && of != "" {
+			if url, is := w.urls[of]; is {
+				return url
+			}
+			wrong = fmt.Errorf("%s: no service %q is in this drill; there are %s", found, of, strings.Join(slices.Sorted(maps.Keys(w.urls)), ", "))
+			return ""
+		}
+		wrong = fmt.Errorf("%s is no placeholder; there are {address}, {release}, {instance}, {database_url}, {database_url_streaming}, {database_url_logical}, each of the latter also with :SERVICE, and {url:SERVICE}", found)
+		return ""
+	})
+	return out, wrong
+}
+
+func (w wiring) service(name string) *service.Service {
+	for _, s := range services(w.need) {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// environ is all that an instance finds in its environment.
+func (w wiring) environ(s *service.Service, own map[string]string, home string, secrets map[string]string) ([]string, error) {
+	all := map[string]string{"HOME": home, "TMPDIR": home, "PATH": os.Getenv("PATH")}
+	if lang := os.Getenv("LANG"); lang != "" {
+		all["LANG"] = lang
+	}
+	for _, part := range []map[string]string{s.Env, s.Process.Env} {
+		for _, name := range slices.Sorted(maps.Keys(part)) {
+			text, err := w.fill(part[name], s, own)
+			if err != nil {
+				return nil, fmt.Errorf("%s: env %s: %w", s.Path, name, err)
+			}
+			all[name] = text
+		}
+	}
+	maps.Copy(all, secrets)
+	env := make([]string, 0, len(all))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		env = append(env, name+"="+all[name])
+	}
+	return env, nil
+}
+
+// readers are the services that are given the URL of another's database.
+func readers(need environment.Need, of string) []string {
+	var found []string
+	for _, s := range services(need) {
+		if s.Name == of || s.Process == nil {
+			continue
+		}
+		for _, part := range []map[string]string{s.Env, s.Process.Env} {
+			for _, text := range part {
+				for _, m := range placeholder.FindAllStringSubmatch(text, -1) {
+					if _, is := nodeOf(m[1]); is && m[2] == of && !slices.Contains(found, s.Name) {
+						found = append(found, s.Name)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}

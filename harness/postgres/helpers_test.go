@@ -72,7 +72,13 @@ func quiet(t testing.TB, tr *trio) {
 // database makes a database of its own on the primary's cluster.
 func database(t testing.TB, tr *trio, sql string) postgres.Opened {
 	t.Helper()
-	name := "t_" + strings.ToLower(strings.NewReplacer("/", "_", "#", "_").Replace(t.Name()))
+	name := "t_" + strings.Map(func(r rune) rune {
+		if r < 'a' || r > 'z' {
+			return '_'
+		}
+		return r
+	}, strings.ToLower(t.Name()))
+	name = name[:min(len(name), 55)]
 	do(t, tr.primary, "create database "+name)
 	n := tr.primary.Node
 	n.URL = strings.Replace(n.URL, "/shop?", "/"+name+"?", 1)
@@ -81,7 +87,7 @@ func database(t testing.TB, tr *trio, sql string) postgres.Opened {
 		t.Fatal(err)
 	}
 	undo(t, tr.primary, "drop database "+name+" with (force)")
-	t.Cleanup(o.DB.Close)
+	t.Cleanup(o.Close)
 	do(t, o, sql)
 	return o
 }

@@ -104,7 +104,7 @@ select format('%s %s: %s', case prokind when 'p' then 'procedure' when 'a' then 
 	|| format(', owner %s', pg_get_userbyid(proowner))
 	|| coalesce((select format(', of %s, %s over %s from %L', g.aggtransfn, g.aggfinalfn, format_type(g.aggtranstype, null), g.agginitval)
 		from pg_aggregate g where g.aggfnoid = proc.oid), '')
-	|| ', defaults ' || md5(coalesce(pg_get_function_arguments(proc.oid), ''))
+	|| coalesce(', arguments ' || nullif(pg_get_function_arguments(proc.oid), ''), '')
 	|| ', body ' || md5(prosrc || coalesce(probin, '') || coalesce(pg_get_function_sqlbody(proc.oid), ''))
 from proc join pg_language l on l.oid = proc.prolang`},
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,10 +27,10 @@ type Conn interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// Opened is a node and a pool of connections to it.
+// Opened is a node and a pool of connections to it. Close closes the pool.
 type Opened struct {
 	service.Node
-	DB *pgxpool.Pool
+	*pgxpool.Pool
 }
 
 // URL of a database.
@@ -78,5 +79,25 @@ func OpenNode(ctx context.Context, n service.Node) (Opened, error) {
 	if err != nil {
 		return Opened{}, fmt.Errorf("%s: %w", n.Name, err)
 	}
-	return Opened{Node: n, DB: db}, nil
+	return Opened{Node: n, Pool: db}, nil
+}
+
+// Texts is the rows of a query as text, the columns of a row separated by ", ".
+func Texts(ctx context.Context, c Conn, sql string, args ...any) ([]string, error) {
+	// The simple protocol, since it answers in text whatever the types are.
+	rows, err := c.Query(ctx, sql, append([]any{pgx.QueryExecModeSimpleProtocol}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+		var columns []string
+		for _, v := range row.RawValues() {
+			if v == nil {
+				columns = append(columns, "NULL")
+				continue
+			}
+			columns = append(columns, string(v))
+		}
+		return strings.Join(columns, ", "), nil
+	})
 }

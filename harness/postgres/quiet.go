@@ -76,7 +76,7 @@ func Quiet(ctx context.Context, nodes []Opened, b Barrier) []evidence.Finding {
 // barrier is a position behind everything written so far and flushed. The position of the next insertion would not do:
 // it may stand behind a page header that is written only with the next record. So a message of our own is committed.
 func barrier(ctx context.Context, primary Opened) (lsn string, err error) {
-	err = pgx.BeginFunc(ctx, primary.DB, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, primary.Pool, func(tx pgx.Tx) error {
 		// A standby that is required for commits may be gone; the finding about it must not hang here.
 		_, err := tx.Exec(ctx, `set local synchronous_commit = local`)
 		if err != nil {
@@ -88,7 +88,7 @@ func barrier(ctx context.Context, primary Opened) (lsn string, err error) {
 	if err != nil {
 		return "", err
 	}
-	err = primary.DB.QueryRow(ctx, `select pg_current_wal_flush_lsn()::text`).Scan(&lsn)
+	err = primary.QueryRow(ctx, `select pg_current_wal_flush_lsn()::text`).Scan(&lsn)
 	return lsn, err
 }
 
@@ -169,7 +169,7 @@ func replayed(ctx context.Context, n Opened, lsn string) (reached bool, cause er
 	var recovering, receiving, paused, done bool
 	var at string
 	var lag int64
-	err := n.DB.QueryRow(ctx, `select r.at is not null and pg_is_in_recovery(), exists (select from pg_stat_wal_receiver where status = 'streaming'),
+	err := n.QueryRow(ctx, `select r.at is not null and pg_is_in_recovery(), exists (select from pg_stat_wal_receiver where status = 'streaming'),
 		case when pg_is_in_recovery() then pg_is_wal_replay_paused() else false end,
 		coalesce(r.at >= $1::text::pg_lsn, false), coalesce(r.at::text, 'nothing'), coalesce($1::text::pg_lsn - r.at, 0)::int8
 		from (select pg_last_wal_replay_lsn() as at) r`, lsn).Scan(&recovering, &receiving, &paused, &done, &at, &lag)
@@ -194,7 +194,7 @@ func replayed(ctx context.Context, n Opened, lsn string) (reached bool, cause er
 // ApplyErrors is how many errors the node's subscriptions have had while applying or copying, ever.
 func ApplyErrors(ctx context.Context, n Opened) (int64, error) {
 	var count int64
-	err := n.DB.QueryRow(ctx, `select coalesce(sum(apply_error_count + sync_error_count), 0)::int8 from pg_stat_subscription_stats
+	err := n.QueryRow(ctx, `select coalesce(sum(apply_error_count + sync_error_count), 0)::int8 from pg_stat_subscription_stats
 		where subid in (select oid from pg_subscription where subdbid = (select oid from pg_database where datname = current_database()))`).Scan(&count)
 	if err != nil {
 		return 0, fmt.Errorf("read apply errors of %s: %w", n.Name, err)
@@ -215,7 +215,7 @@ type subscription struct {
 // applied tells whether all subscriptions of a node have the position. Reached is about this node: where the primary
 // cannot be asked, it is false too, since nothing is known then.
 func applied(ctx context.Context, n, primary Opened, lsn string, before int64) (reached bool, cause error) {
-	rows, err := n.DB.Query(ctx, `select s.subname, coalesce(s.subslotname, ''), s.subenabled, s.subpublications,
+	rows, err := n.Query(ctx, `select s.subname, coalesce(s.subslotname, ''), s.subenabled, s.subpublications,
 		exists (select from pg_stat_subscription w where w.subid = s.oid and w.relid is null and w.pid is not null),
 		array(select format('%I.%I', ns.nspname, c.relname) from pg_subscription_rel r join pg_class c on c.oid = r.srrelid
 			join pg_namespace ns on ns.oid = c.relnamespace where r.srsubid = s.oid and r.srsubstate = 'r'),
@@ -244,7 +244,7 @@ func applied(ctx context.Context, n, primary Opened, lsn string, before int64) (
 		} else if !s.Working {
 			say("subscription %s has no worker", s.Name)
 		}
-		published, err := texts(ctx, primary.DB, `select distinct format('%I.%I', schemaname, tablename) from pg_publication_tables where pubname = any($1)`, s.Publications)
+		published, err := texts(ctx, primary.Pool, `select distinct format('%I.%I', schemaname, tablename) from pg_publication_tables where pubname = any($1)`, s.Publications)
 		if err != nil {
 			return false, fmt.Errorf("ask the primary: %w", err)
 		}
@@ -266,7 +266,7 @@ func applied(ctx context.Context, n, primary Opened, lsn string, before int64) (
 		}
 		var done bool
 		var lag int64
-		err = primary.DB.QueryRow(ctx, `select coalesce(confirmed_flush_lsn >= $1::text::pg_lsn, false), coalesce($1::text::pg_lsn - confirmed_flush_lsn, 0)::int8
+		err = primary.QueryRow(ctx, `select coalesce(confirmed_flush_lsn >= $1::text::pg_lsn, false), coalesce($1::text::pg_lsn - confirmed_flush_lsn, 0)::int8
 			from pg_replication_slots where slot_name = $2`, lsn, s.Slot).Scan(&done, &lag)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):

@@ -13,7 +13,7 @@ import (
 
 func read(t testing.TB, n postgres.Opened) postgres.Schema {
 	t.Helper()
-	s, err := postgres.ReadSchema(t.Context(), n.DB)
+	s, err := postgres.ReadSchema(t.Context(), n.Pool)
 	if err != nil {
 		t.Fatalf("%s: %v", n.Name, err)
 	}
@@ -65,7 +65,7 @@ func TestSchemaSeesEveryChange(t *testing.T) {
 		create aggregate total(int) (sfunc = int4pl, stype = int);
 		create table parts (id int) partition by range (id); create table part1 partition of parts for values from (1) to (5);`)
 	before := read(t, n)
-	raw, err := postgres.RawDigest(t.Context(), n.DB)
+	raw, err := postgres.RawDigest(t.Context(), n.Pool)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,11 +181,11 @@ func TestColumnPositionIsShownNotJudged(t *testing.T) {
 func TestReadingsDoNotWaitBehindADDL(t *testing.T) {
 	tr := nodes(t)
 	n := database(t, tr, "create table a (id int primary key); create view v as select id from a; create index i on a (id)")
-	calm, err := postgres.RawDigest(t.Context(), n.DB)
+	calm, err := postgres.RawDigest(t.Context(), n.Pool)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tx, err := n.DB.Begin(t.Context())
+	tx, err := n.Pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

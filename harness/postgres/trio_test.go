@@ -66,8 +66,8 @@ func (t *trio) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	for _, n := range t.all() {
-		if n.DB != nil {
-			n.DB.Close()
+		if n.Pool != nil {
+			n.Pool.Close()
 		}
 	}
 	for _, s := range t.servers {

@@ -34,14 +34,5 @@ const (
 	TrapThere          = "the trap was there"
 	NodesRead          = "every node could be read"
 	ObservationWithout = "the observation has no gap where it matters"
+	FaultInForce       = "the fault was in force" // only in drills with a fault or a sabotage
 )
-
-// Names of all checks in the order of the list.
-func Names() []string {
-	return []string{
-		Restored, RestoredInTime, InstancesServe, NodesHaveSchema, NodesHoldSameRows, FrozenUnchanged,
-		WritesExactlyOnce, EffectsExactlyOnce, NothingResurrected, NoPhantoms, ReferencesLead, InvariantsHold,
-		SequencesAhead, MigrationsMatch, JobsDone, SessionsAccepted, DependantsWork, PlanAsWritten, LatencyBack,
-		NothingLeft, PlanRefused,
-	}
-}

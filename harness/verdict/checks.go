@@ -1,0 +1,152 @@
+package verdict
+
+// check is one promise that can be judged.
+type check struct {
+	name    string
+	always  bool                  // it holds in every drill, said or not; the others when stated or when the service declares such a thing
+	applies func(*judging) string // empty: it does; else why not
+	rests   []string              // the assumptions without which nothing can be said
+	judge   func(*judging) result //
+	remedy  string                // what to do when it is broken, where the judgement says nothing better
+}
+
+// result of a check that applies.
+type result struct {
+	state    string // Kept, Broken, Unjudged
+	finding  string
+	details  []string
+	evidence []int64
+	remedy   string
+}
+
+// checks is the list. Its order is the order in every report; its names never change. PromiseList counts its versions.
+func checks() []check {
+	users := []string{RateReached, BaselineSteady, ObservationWithout, FaultInForce}
+	return []check{
+		{Restored, true, always, users, isRestored,
+			"Find out what the finding names: that is what the plan leaves undone."},
+		{RestoredInTime, true, hasTarget, append([]string{ReleaseReached, HarmSeen, TrapThere}, users...), isInTime,
+			"Shorten the longest step of the plan, or state a longer target for the service."},
+		{InstancesServe, true, hasInstances, []string{ObservationWithout}, instancesServe,
+			"Make the plan deploy the target release to every instance and wait until each says so."},
+		{NodesHaveSchema, true, hasNodes, []string{NodesRead}, nodesHaveSchema,
+			"DDL is not replicated logically: run the step on that node as well, removals on the primary first and additions on the subscriber first."},
+		{NodesHoldSameRows, true, hasReplicas, []string{NodesRead}, nodesHoldSameRows,
+			"Repair replication to that node: refresh the subscription or build the replica anew, then compare again."},
+		{FrozenUnchanged, true, hasFrozen, []string{NodesRead}, frozenUnchanged,
+			"Make the rollback restore the data, not the column alone: keep what the release takes away until nobody needs it."},
+		{WritesExactlyOnce, true, hasWrites, nil, writesExactlyOnce,
+			"Keep what was written while the release ran: migrate it back in the rollback instead of dropping it."},
+		{EffectsExactlyOnce, false, hasEffects, nil, effectsExactlyOnce,
+			"Give the effect an idempotency key, and let the rollback neither replay nor drop what is queued."},
+		{NothingResurrected, true, hasCancelled, nil, nothingResurrected,
+			"Do not restore rows from a copy without replaying what was taken back since."},
+		{NoPhantoms, true, hasWrites, nil, noPhantoms,
+			"Find out who wrote the rows that the finding names, and remove them."},
+		{ReferencesLead, true, hasNodes, []string{NodesRead}, referencesLead,
+			"Delete or repair the rows that lead nowhere, and restore the tables of a reference in one transaction."},
+		{InvariantsHold, true, hasInvariants, []string{NodesRead}, invariantsHold,
+			"Make the rollback write what the invariant needs, and repair the rows that the finding names."},
+		{SequencesAhead, true, hasNodes, []string{NodesRead}, sequencesAhead,
+			"Set the sequence to the column's maximum in the same step that restores the table."},
+		{MigrationsMatch, true, hasNodes, []string{NodesRead}, migrationsMatch,
+			"Let the Down undo what the Up did: the version row went, the objects stayed, or the other way round."},
+		{JobsDone, false, hasJobs, nil, jobsDone,
+			"Drain or convert the queued jobs in the plan before the old code meets them."},
+		{SessionsAccepted, false, hasSessions, nil, sessionsAccepted,
+			"Let the old release accept what the new one gave out, or end those sessions on purpose in the plan."},
+		{DependantsWork, false, hasDependants, nil, dependantsWork,
+			"Roll the dependant back first, or keep what it needs until it no longer does."},
+		{PlanAsWritten, true, hasPlan, nil, planAsWritten,
+			"Mend the step that the finding names and run the drill again."},
+		{LatencyBack, true, isAlone, []string{RateReached, BaselineSteady, ObservationWithout}, latencyBack,
+			"Look for what the rollback left slow: cold caches, missing statistics, an index that was not built again."},
+		{NothingLeft, true, always, nil, nothingLeft,
+			"Let the last step of the plan remove what the finding names."},
+		{PlanRefused, false, mustRefuse, nil, planRefused,
+			"Make the pre-check stop the plan before its first step."},
+	}
+}
+
+// Names of all checks in the order of the list.
+func Names() []string {
+	var names []string
+	for _, c := range checks() {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+func always(*judging) string { return "" }
+
+func hasTarget(j *judging) string {
+	if j.limit() <= 0 {
+		return "no time is promised"
+	}
+	return ""
+}
+
+func hasInstances(j *judging) string {
+	return unless(len(j.run.Instances) > 0, "the service has no instances")
+}
+
+func hasNodes(j *judging) string {
+	return unless(len(j.run.Nodes) > 0, "the service has no database")
+}
+
+func hasReplicas(j *judging) string {
+	if len(j.run.Nodes) == 0 {
+		return hasNodes(j)
+	}
+	return unless(len(j.run.Nodes) > 1, "there is one node only")
+}
+
+func hasFrozen(j *judging) string {
+	return unless(len(j.run.Service.Frozen) > 0, "the service declares no frozen rows")
+}
+
+func hasWrites(j *judging) string {
+	return unless(len(j.run.Service.Writes) > 0 || j.tally.seen > 0, "no journey of the service writes")
+}
+
+func hasEffects(j *judging) string {
+	return unless(len(j.run.Service.Effects) > 0, "the service declares no effects")
+}
+
+func hasCancelled(j *judging) string {
+	if why := hasWrites(j); why != "" {
+		return why
+	}
+	return unless(j.tally.cancelled > 0 || j.tally.resurrected > 0, "no write was taken back")
+}
+
+func hasInvariants(j *judging) string {
+	return unless(len(j.run.Service.Invariants) > 0, "the service declares no invariants")
+}
+
+func hasJobs(j *judging) string {
+	return unless(len(j.run.Service.Jobs) > 0, "the service declares no jobs")
+}
+
+func hasSessions(j *judging) string {
+	return unless(len(j.run.Service.Sessions) > 0, "the service declares no sessions")
+}
+
+func hasDependants(j *judging) string {
+	return unless(len(j.run.Dependants) > 0, "no dependant takes part")
+}
+
+func hasPlan(j *judging) string { return unless(len(j.run.Plan.Steps) > 0, "the plan has no steps") }
+
+func isAlone(j *judging) string { return unless(j.run.Alone, "not alone") }
+
+func mustRefuse(j *judging) string {
+	return unless(j.refuses() != "", "the plan is not expected to refuse")
+}
+
+func unless(ok bool, why string) string {
+	if ok {
+		return ""
+	}
+	return why
+}

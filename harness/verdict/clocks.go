@@ -1,0 +1,218 @@
+package verdict
+
+import (
+	"math"
+
+	"backout/harness/evidence"
+)
+
+// clocks are those that the drill wrote and those that follow from observation. One that every drill should reach and
+// this one did not is null; one that does not apply is absent.
+func (j *judging) clocks() Clocks {
+	c := Clocks{}
+	should := []string{evidence.ClockBaselineBegun, evidence.ClockBaselineEnded, evidence.ClockDeployBegun, evidence.ClockDeployed,
+		evidence.ClockDecided, evidence.ClockStarted, evidence.ClockCommandReturned, evidence.ClockWatchEnded, evidence.ClockDataVerified}
+	if j.refuses() != "" { // nothing starts
+		should = should[:5]
+	} else {
+		should = append(should, evidence.ClockUsersRestored, evidence.ClockRestored)
+	}
+	for _, name := range should {
+		c[name] = nil
+	}
+	set := func(name string, t tick) {
+		o := t.offset()
+		c[name] = &o
+	}
+	for name, m := range j.f.clocks {
+		set(name, m.t)
+	}
+	if j.refuses() == "" && j.users == yes {
+		set(evidence.ClockUsersRestored, j.usersAt)
+	}
+	if j.refuses() == "" && j.whole == yes {
+		set(evidence.ClockRestored, j.restoredAt)
+	}
+	if len(j.run.Release.Harms) > 0 {
+		c[evidence.ClockFirstBad], c[evidence.ClockDetected] = nil, nil
+		if j.sight.firstN != 0 {
+			set(evidence.ClockFirstBad, j.sight.first)
+		}
+	}
+	detected := forever
+	if len(j.run.Release.Harms) > 0 && j.sight.shown {
+		detected = j.sight.since
+	}
+	begun := j.f.clockOr(evidence.ClockDeployBegun, forever)
+	for _, a := range j.f.alerts {
+		if a.t >= begun {
+			detected = min(detected, a.t)
+		}
+	}
+	if detected < forever {
+		set(evidence.ClockDetected, detected)
+	}
+	return c
+}
+
+func (j *judging) speed() (Speed, *float64) {
+	s := Speed{Target: j.limit()}
+	if j.watch == nil || j.refuses() != "" {
+		return s, nil
+	}
+	took := func(from, to tick) *float64 {
+		x := rounded((to - from).seconds())
+		return &x
+	}
+	if j.users == yes {
+		s.Users = took(j.watch.decided, j.usersAt)
+	}
+	if j.whole != yes {
+		return s, nil
+	}
+	s.Seconds = took(j.watch.decided, j.restoredAt)
+	if len(j.run.Release.Harms) > 0 && j.sight.firstN != 0 {
+		s.FirstBad = took(j.sight.first, j.restoredAt)
+	}
+	returned, ok := j.f.clock(evidence.ClockCommandReturned)
+	if !ok {
+		return s, nil
+	}
+	silence := took(returned, max(returned, j.restoredAt)) // restored before the last command returned: no silence at all
+	return s, silence
+}
+
+// replicas are the instances and the nodes, in the order of the drill.
+func (j *judging) replicas() []Replica {
+	all := []Replica{}
+	add := func(r Replica, converged tick, ok bool) {
+		if ok {
+			o := converged.offset()
+			r.Converged = &o
+		}
+		all = append(all, r)
+	}
+	f := j.f
+	for _, name := range j.run.Instances {
+		r := Replica{Name: name, Kind: "instance", Last: "never seen"}
+		if list := f.instances.of(instanceKey(j.run.Service.Name, name)); len(list) > 0 {
+			last := list[len(list)-1]
+			r.Evidence = last.n
+			switch release := f.names.is(last.v.release); {
+			case !last.v.up:
+				r.Last = "down"
+			case release == "":
+				r.Last = "up, release unknown"
+			case !last.v.ready:
+				r.Last = release + ", not ready"
+			default:
+				r.Last = release
+			}
+		}
+		p := f.instancePart(name, forever)
+		p.unknown = append(p.unknown, f.gaps["instance "+name]...)
+		t, ok := p.converged(j.end)
+		add(r, t, ok)
+	}
+	for _, name := range j.run.Nodes {
+		r := Replica{Name: name, Kind: "node", Last: "schema never read"}
+		if list := f.schemas[name]; len(list) > 0 {
+			last := list[len(list)-1]
+			r.Evidence = last.n
+			switch {
+			case !last.read:
+				r.Last = "schema could not be read"
+			case !last.equal:
+				r.Last = last.differs()
+			default:
+				r.Last = j.targetSchema()
+			}
+		}
+		health := f.nodePart(name, forever, math.Inf(1))
+		if list := f.nodes.of(name); len(list) > 0 && health.is == no {
+			r.Last += ", " + health.bad[len(health.bad)-1].text
+			r.Evidence = list[len(list)-1].n
+		}
+		schema := f.schemaPart(name, forever)
+		health.unknown = append(health.unknown, f.gaps["node "+name]...)
+		t, ok := health.converged(j.end)
+		s, same := schema.converged(j.end)
+		add(r, max(t, s), ok && same)
+	}
+	return all
+}
+
+func (j *judging) targetSchema() string {
+	if j.run.Plan.Schema != 0 {
+		return "the schema of migration " + number(j.run.Plan.Schema)
+	}
+	return "the schema of before"
+}
+
+// shares have fixed denominators. What was not checked counts as not kept.
+func (j *judging) shares() Shares {
+	var s Shares
+	s.Writes = [2]int64{j.tally.kept, j.tally.acknowledged}
+	for _, table := range j.run.Service.Frozen {
+		equal, all := j.frozenRows(table)
+		s.Rows[0] += equal
+		s.Rows[1] += all
+	}
+	for _, name := range j.run.Instances {
+		s.Replicas[1]++
+		if is, _, _ := j.instanceAtEnd(name); is == yes {
+			s.Replicas[0]++
+		}
+	}
+	for _, name := range j.run.Nodes {
+		s.Replicas[1]++
+		if last, n := j.audited(name); n > 0 && last.read && last.equal && j.f.nodePart(name, forever, math.Inf(1)).is == yes {
+			s.Replicas[0]++
+		}
+	}
+	closed := func(names []string, ok func(name string) bool) {
+		for _, name := range names {
+			s.Residual[1]++
+			if ok(name) {
+				s.Residual[0]++
+			}
+		}
+	}
+	asked := func(check string) func(string) bool {
+		return func(name string) bool {
+			found := false
+			for _, x := range j.findings(check) {
+				if x.v.Of == name {
+					if !x.v.Asked || x.v.Bad > 0 || x.v.Error != "" {
+						return false
+					}
+					found = true
+				}
+			}
+			return found
+		}
+	}
+	closed(j.run.Service.Jobs, asked(evidence.CheckJobs))
+	closed(j.run.Service.Sessions, asked(evidence.CheckSessions))
+	closed(j.run.Service.Effects, asked(evidence.CheckEffects))
+	closed(j.run.Service.Caches, func(name string) bool {
+		list := j.f.caches.of(name)
+		return len(list) > 0 && list[len(list)-1].v.ok && list[len(list)-1].v.stale == 0
+	})
+	return s
+}
+
+// instanceAtEnd is what an instance was when watching had ended: by its last reading, which must not be older than three
+// beats then.
+func (j *judging) instanceAtEnd(name string) (answer, string, int64) {
+	all := j.f.instances.of(instanceKey(j.run.Service.Name, name))
+	if len(all) == 0 {
+		return unknown, name + " was never seen", 0
+	}
+	last := all[len(all)-1]
+	if !j.watched || last.t < j.end-min(j.f.beat(), j.end) {
+		return unknown, name + " was not seen at the end", last.n
+	}
+	text, is := j.f.instanceIs(name, last.v)
+	return is, text, last.n
+}

@@ -74,7 +74,7 @@ type Traffic struct {
 	arrives sync.WaitGroup
 	stop    chan struct{} // arrivals end
 	stopped func()
-	cut     func()        // what is in flight ends
+	cut     func() // what is in flight ends
 
 	mu      sync.Mutex // guards what follows
 	began   bool
@@ -90,6 +90,7 @@ type stream struct {
 	client  *client
 	users   []*user
 	pacer   vegeta.Pacer
+	alarm   *alarm
 	full    bool // as fast as it goes: an arrival waits for its slot
 	pcg     *rand.PCG
 	random  *rand.Rand
@@ -118,7 +119,16 @@ func New(c Config) (*Traffic, error) {
 		calls: make(chan call, c.InFlight), slots: make(chan struct{}, c.InFlight),
 		stop: make(chan struct{}), detach: func() bool { return true },
 	}
-	t.stopped = sync.OnceFunc(func() { close(t.stop) })
+	t.stopped = sync.OnceFunc(func() {
+		close(t.stop)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for _, s := range t.streams {
+			if s.alarm != nil {
+				s.alarm.stop()
+			}
+		}
+	})
 	t.cut = func() {
 		for _, s := range t.streams {
 			s.client.close()
@@ -194,13 +204,20 @@ func (s *stream) pick() *journey {
 func (t *Traffic) Start(ctx context.Context) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.began || t.closed {
+	select {
+	case <-t.stop:
+		return
+	default:
+	}
+	if t.began {
 		return
 	}
 	t.began = true
 	t.detach = context.AfterFunc(ctx, func() { t.stopped(); t.cut() })
 	began := time.Now()
 	for _, s := range t.streams {
+		// Without an alarm the runtime's timers wake the arrivals, less exactly.
+		s.alarm, _ = newAlarm()
 		t.arrives.Go(func() { t.arrive(s, began) })
 	}
 }
@@ -215,7 +232,7 @@ func (t *Traffic) arrive(s *stream, began time.Time) {
 			return
 		}
 		at := began.Add(due)
-		if !s.full && !t.sleep(at) {
+		if !s.full && !t.sleep(s.alarm, at) {
 			return
 		}
 		c := s.next()
@@ -265,24 +282,19 @@ func (t *Traffic) employ() {
 	})
 }
 
-// sleepLong is the longest wait that does not listen for the end of traffic: time.Sleep is the most exact there is.
-const sleepLong = 20 * time.Millisecond
-
 // sleep waits until an instant. It says false when traffic has stopped.
-func (t *Traffic) sleep(until time.Time) bool {
-	wait := time.Until(until)
-	if wait > sleepLong {
-		timer := time.NewTimer(wait - sleepLong/2)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-t.stop:
-			return false
-		}
-		wait = time.Until(until)
+func (t *Traffic) sleep(a *alarm, until time.Time) bool {
+	if a != nil {
+		return a.until(until)
 	}
-	time.Sleep(wait)
-	return true
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-t.stop:
+		return false
+	}
 }
 
 // Stop ends arrivals and waits until every journey in flight has settled, which their own time-outs bound; when ctx

@@ -3,17 +3,28 @@
 package rollback
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"backout/harness/evidence"
 	"backout/harness/service"
-
-	"go.opentelemetry.io/otel/trace"
 )
 
-// Runner runs the commands of one drill and writes what they did into its log.
+// Runner runs the commands of one drill and writes what they did into its log. Commands run one at a time.
 type Runner struct {
 	Log      *evidence.Log
 	Service  *service.Service  // what is drilled
@@ -24,39 +35,32 @@ type Runner struct {
 	Running  func(bool)        // told when a command starts and when it has ended; may be nil
 
 	current atomic.Pointer[trace.SpanContext]
-}
-
-// World is what checks need to know of the place where the drill happens.
-type World interface {
-	// Instances are those of the drilled service, now.
-	Instances() []service.Instance
-	// Dependants are the services that depend on it.
-	Dependants() []*service.Service
-	// Clone starts a side stage at the target release's schema. urls is where each service is reached, by name.
-	Clone(ctx context.Context) (urls map[string]string, close func() error, err error)
-	// Journey runs a journey of a service once and says why it did not succeed; baseURL "" is where traffic goes.
-	Journey(ctx context.Context, service, journey, baseURL string) error
-	// Artefact says what is missing of a release's artefact; nil: it is present.
-	Artefact(ctx context.Context, release string) error
+	groups  groups
 }
 
 // Outcome is how a command ended.
 type Outcome struct {
 	Outcome string // one of evidence.StepOK ...
-	Exit    int
+	Exit    int    // 128 + N when signal N ended it
 	Seconds float64
-	Error   string // redacted
+	Error   string // why it is not ok, redacted
 }
 
-// Refused says that a pre-check stopped a plan before it changed anything.
-type Refused struct {
-	Check string // in words
-	Why   string
-	Err   error // the check could not be read; nil: it was read and found something
+// StepError says that a command of a rollout or a plan was not ok.
+type StepError struct {
+	Part  string // evidence.PartRollout, evidence.PartStep
+	Index int    // from 1
+	Step  service.Step
+	Outcome
 }
 
-func (e *Refused) Error() string { return e.Check + ": " + e.Why }
-func (e *Refused) Unwrap() error { return e.Err }
+func (e *StepError) Error() string {
+	what := "step"
+	if e.Part == evidence.PartRollout {
+		what = "step of the rollout"
+	}
+	return fmt.Sprintf("%s %d, %s: %s: %s", what, e.Index, e.Step.Name, e.Outcome.Outcome, e.Outcome.Error)
+}
 
 // Current is the span of the command that runs now; invalid when none does.
 func (r *Runner) Current() trace.SpanContext {
@@ -66,28 +70,229 @@ func (r *Runner) Current() trace.SpanContext {
 	return trace.SpanContext{}
 }
 
-// Run runs one command in Dir. env is a plan's env: the command's name -> one of Vars.
-func (r *Runner) Run(ctx context.Context, part string, index int, s service.Step, env map[string]string) Outcome {
-	return Outcome{Outcome: evidence.StepFailed}
-}
-
-// Rollout deploys a release as production would.
+// Rollout deploys a release as production would. The error is a *StepError when a command was not ok; those after it
+// are not run.
 func (r *Runner) Rollout(ctx context.Context, rel *service.Release) error {
-	return errors.ErrUnsupported
+	return r.all(ctx, evidence.PartRollout, rel.Rollout, rel.Env)
 }
 
-// Before runs the plan's pre-checks side by side. *Refused: the plan must not start.
-func (r *Runner) Before(ctx context.Context, p *service.Plan, w World) error {
-	return errors.ErrUnsupported
+// Steps runs the plan's steps and stops at the first that is not ok, which the *StepError tells.
+func (r *Runner) Steps(ctx context.Context, p *service.Plan) error {
+	return r.all(ctx, evidence.PartStep, p.Steps, p.Env)
 }
 
-// Steps runs the plan's steps and stops at the first that is not ok.
-func (r *Runner) Steps(ctx context.Context, p *service.Plan) error { return errors.ErrUnsupported }
-
-// After runs the plan's validations.
-func (r *Runner) After(ctx context.Context, p *service.Plan, w World) error {
-	return errors.ErrUnsupported
+func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env map[string]string) error {
+	if _, err := r.environ(env, trace.SpanContext{}); err != nil {
+		return err
+	}
+	var failed error
+	for i, s := range steps {
+		if failed != nil {
+			r.Log.Put(&evidence.Step{Part: part, Index: i + 1, Name: s.Name, Event: "ended", Outcome: evidence.StepSkipped})
+			continue
+		}
+		if o := r.Run(ctx, part, i+1, s, env); o.Outcome != evidence.StepOK {
+			failed = &StepError{part, i + 1, s, o}
+		}
+	}
+	return failed
 }
 
-// Close ends what commands have left running behind them.
-func (r *Runner) Close() error { return nil }
+// Close ends what commands have left running behind them. Until then it runs, as it would in production.
+func (r *Runner) Close() error {
+	if err := r.groups.end(); err != nil {
+		return fmt.Errorf("end what commands left running: %w", err)
+	}
+	return nil
+}
+
+// begin starts the span of a step or a check and returns what to write its events with.
+func (r *Runner) begin(ctx context.Context, e evidence.Step) (context.Context, func(evidence.Step, error)) {
+	tracer := r.Tracer
+	if tracer == nil {
+		tracer = noop.NewTracerProvider().Tracer("")
+	}
+	ctx, span := tracer.Start(ctx, e.Part+": "+e.Name, trace.WithAttributes(
+		attribute.String("backout.part", e.Part), attribute.Int("backout.index", e.Index)))
+	if c := span.SpanContext(); c.IsValid() {
+		e.Trace, e.Span = c.TraceID().String(), c.SpanID().String()
+	}
+	started := time.Now()
+	first := e
+	first.Event = "started"
+	r.Log.Put(&first)
+	return ctx, func(last evidence.Step, err error) {
+		last.Part, last.Index, last.Name, last.Event = e.Part, e.Index, e.Name, "ended"
+		last.Trace, last.Span = e.Trace, e.Span
+		last.Seconds = cmp.Or(last.Seconds, time.Since(started).Seconds())
+		if err != nil {
+			last.Error = r.Log.Clean(err.Error())
+		}
+		r.Log.Put(&last)
+		if last.Outcome != evidence.StepOK {
+			span.SetStatus(codes.Error, last.Outcome+": "+last.Error)
+		}
+		span.End()
+	}
+}
+
+// Run runs one command by sh in Dir, as it is written, with PATH, HOME, LANG, TMPDIR, TRACEPARENT, Platform and env
+// alone in its environment. env is a plan's env: the command's name -> one of Vars. Its output is evidence.
+func (r *Runner) Run(ctx context.Context, part string, index int, s service.Step, env map[string]string) Outcome {
+	ctx, ended := r.begin(ctx, evidence.Step{Part: part, Index: index, Name: s.Name, Command: r.Log.Clean(s.Run)})
+	span := trace.SpanContextFromContext(ctx)
+	r.current.Store(&span)
+	if r.Running != nil {
+		r.Running(true)
+	}
+	began := time.Now()
+	last, err := r.command(ctx, part, index, s, env, span)
+	last.Seconds = time.Since(began).Seconds()
+	r.current.Store(nil)
+	ended(last, err)
+	if r.Running != nil {
+		r.Running(false)
+	}
+	o := Outcome{Outcome: last.Outcome, Exit: last.Exit, Seconds: last.Seconds}
+	if err != nil {
+		o.Error = r.Log.Clean(err.Error())
+	}
+	return o
+}
+
+func (r *Runner) command(ctx context.Context, part string, index int, s service.Step, env map[string]string, span trace.SpanContext) (evidence.Step, error) {
+	failed := evidence.Step{Outcome: evidence.StepFailed}
+	environ, err := r.environ(env, span)
+	if err != nil {
+		return failed, err
+	}
+	match, err := newMatcher(s.Output)
+	if err != nil {
+		return failed, err
+	}
+	defer match.found() // whatever happens, its goroutine ends
+	pipes, err := newPipes()
+	if err != nil {
+		return failed, fmt.Errorf("start the command: %w", err)
+	}
+	defer pipes.close()
+	g, err := start(s.Run, r.Dir, environ, pipes.toOut, pipes.toErr)
+	pipes.started()
+	if err != nil {
+		return failed, err
+	}
+	out := &output{clean: r.Log.Clean, match: match, put: func(stream, text string) {
+		r.Log.Put(&evidence.Step{Part: part, Index: index, Name: s.Name, Event: "output", Stream: stream, Output: text})
+	}}
+	var cut atomic.Bool
+	var reading sync.WaitGroup
+	var readErr [2]error
+	reading.Go(func() { readErr[0] = out.read("stdout", pipes.out, cut.Load) })
+	reading.Go(func() { readErr[1] = out.read("stderr", pipes.err, cut.Load) })
+
+	// A command that is ended from outside may have been in the midst of a line, and a piece of a secret is not known
+	// as one.
+	res := g.wait(ctx, s.Timeout, func() { cut.Store(true) })
+	read := make(chan struct{})
+	go func() { reading.Wait(); close(read) }()
+	limit := time.NewTimer(drained)
+	defer limit.Stop()
+	held := false
+	select {
+	case <-read:
+	case <-limit.C:
+		held = true
+		cut.Store(true)
+		pipes.stop(time.Now())
+		<-read
+	}
+	left, err := g.others()
+	res.err = errors.Join(res.err, err, readErr[0], readErr[1])
+	if len(left) > 0 || err != nil {
+		r.groups.keep(g)
+	} else {
+		res.err = errors.Join(res.err, g.end())
+	}
+	switch {
+	case held:
+		out.add("", fmt.Sprintf("[the command has ended, but processes that it left running hold its output open: %s; it is not read any further]", names(left)))
+	case len(left) > 0:
+		out.add("", fmt.Sprintf("[the command has ended and left processes running: %s]", names(left)))
+	}
+	out.finish()
+
+	last := evidence.Step{Outcome: evidence.StepOK, Exit: res.exit}
+	switch {
+	case res.timeout:
+		last.Outcome = evidence.StepTimeout
+	case res.stopped != "" || res.exit != 0 || res.err != nil:
+		last.Outcome = evidence.StepFailed
+	case !match.found():
+		last.Outcome = evidence.StepUnexpected
+		last.Expected = fmt.Sprintf("output that matches %s", s.Output)
+		return last, fmt.Errorf("exited with 0, but expected its output to match %q, found %s", s.Output, lastLine(out.last))
+	}
+	switch {
+	case res.stopped != "":
+		err = fmt.Errorf("%s; last line: %s", res.stopped, lastLine(out.last))
+	case res.exit != 0:
+		err = fmt.Errorf("exited with %d; last line: %s", res.exit, lastLine(out.last))
+	default:
+		err = nil
+	}
+	return last, errors.Join(err, res.err)
+}
+
+func lastLine(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	if r := []rune(s); len(r) > 300 {
+		s = string(r[:300]) + "..."
+	}
+	return s
+}
+
+// names says which processes these are.
+func names(pids []int) string {
+	if len(pids) == 0 {
+		return "processes outside of its process group"
+	}
+	var all []string
+	for _, pid := range pids {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil {
+			name = []byte("ended meanwhile")
+		}
+		all = append(all, fmt.Sprintf("%d (%s)", pid, strings.TrimSpace(string(name))))
+	}
+	return strings.Join(all, ", ")
+}
+
+// environ is the whole environment of a command.
+func (r *Runner) environ(env map[string]string, span trace.SpanContext) ([]string, error) {
+	all := map[string]string{"LANG": "C.UTF-8", "TMPDIR": os.TempDir()}
+	for _, name := range []string{"PATH", "HOME", "LANG", "TMPDIR"} {
+		if v := os.Getenv(name); v != "" {
+			all[name] = v
+		}
+	}
+	if span.IsValid() {
+		// W3C Trace Context, version 00.
+		all["TRACEPARENT"] = fmt.Sprintf("00-%s-%s-%s", span.TraceID(), span.SpanID(), span.TraceFlags())
+	}
+	maps.Copy(all, r.Platform)
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		value, ok := r.Vars[env[name]]
+		if !ok {
+			return nil, fmt.Errorf("env: %s: expected one of what the environment hands out (%s), found %q",
+				name, strings.Join(slices.Sorted(maps.Keys(r.Vars)), ", "), env[name])
+		}
+		all[name] = value
+	}
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, name+"="+all[name])
+	}
+	return list, nil
+}

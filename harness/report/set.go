@@ -1,11 +1,20 @@
 package report
 
 import (
+	"cmp"
+	_ "embed"
+	"fmt"
+	"html/template"
 	"io"
+	"path"
+	"strings"
 
 	"backout/harness/evidence"
 	"backout/harness/verdict"
 )
+
+//go:embed set.html.tmpl
+var setText string
 
 // Set is what one `backout run` did: its drills, in the order of the features.
 type Set struct {
@@ -39,4 +48,108 @@ func SetFormats() []SetFormat {
 		{"junit", "junit.xml", SetJUnit},
 		{"md", "summary.md", SetMarkdown},
 	}
+}
+
+// SetHTML writes index.html: the drills of a set with their verdicts, and links to their reports.
+func SetHTML(w io.Writer, s Set) error {
+	t, err := templates(setText)
+	if err != nil {
+		return fmt.Errorf("write the index: %w", err)
+	}
+	p := setPage{Title: cmp.Or(s.Name, "Rollback drills"), CSS: template.CSS(css), Says: s.says()}
+	for _, e := range s.Runs {
+		l := setLine{Entry: e, Name: e.title(), Look: e.result(), Speed: e.speed(), Kept: e.kept(), Because: e.because()}
+		if e.Dir != "" {
+			l.Link = path.Join(e.Dir, "report.html")
+		}
+		if e.Broke != "" || e.NotApplicable != "" {
+			l.Link = ""
+		}
+		if e.Run.Release.Name != "" {
+			l.About = fmt.Sprintf("%s: %s back to %s, %s", e.Run.Service.Name, e.Run.Release.Name, e.Run.Good, e.Run.Environment)
+		}
+		for _, n := range promises(e.Verdict) {
+			if n.State == verdict.Broken || n.State == verdict.Unjudged {
+				l.Open = append(l.Open, n)
+			}
+		}
+		p.Lines = append(p.Lines, l)
+	}
+	if err := t.Execute(w, p); err != nil {
+		return fmt.Errorf("write the index: %w", err)
+	}
+	return nil
+}
+
+type setPage struct {
+	Title, Says string
+	CSS         template.CSS
+	Lines       []setLine
+}
+
+type setLine struct {
+	Entry
+	Name, About, Link    string
+	Look                 look
+	Speed, Kept, Because string
+	Open                 []numbered
+}
+
+// says counts the results, the bad ones first.
+func (s Set) says() string {
+	if len(s.Runs) == 0 {
+		return "No drill ran."
+	}
+	counts := map[string]int{}
+	for _, e := range s.Runs {
+		counts[e.result().Word]++
+	}
+	var parts []string
+	for _, word := range []string{"Broke", "Fail", "Expectation not met", "Inconclusive", "Pass", "Failed as expected", "Not applicable"} {
+		if n := counts[word]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, strings.ToLower(word)))
+		}
+	}
+	return many(len(s.Runs), "drill", "drills") + ": " + strings.Join(parts, ", ") + "."
+}
+
+// result is what became of a drill in a word. A control that failed as expected is not red.
+func (e Entry) result() look {
+	switch v := e.Verdict; {
+	case e.Broke != "":
+		return look{"is-broken", "i-alert", "Broke"}
+	case e.NotApplicable != "":
+		return look{"sub", "i-none", "Not applicable"}
+	case v.Verdict == verdict.Inconclusive, v.Verdict == "":
+		return look{"is-unknown", "i-ask", "Inconclusive"}
+	case v.Expected != nil && *v.Expected:
+		return look{"is-kept", "i-ok", "Failed as expected"}
+	case v.Expected != nil:
+		return look{"is-broken", "i-no", "Expectation not met"}
+	case v.Verdict == verdict.Pass:
+		return look{"is-kept", "i-ok", "Pass"}
+	}
+	return look{"is-broken", "i-no", "Fail"}
+}
+
+func (e Entry) because() string {
+	return cmp.Or(e.Broke, e.NotApplicable, e.Verdict.Because)
+}
+
+func (e Entry) speed() string {
+	switch {
+	case e.Broke != "" || e.NotApplicable != "":
+		return ""
+	case e.Verdict.Speed.Seconds == nil:
+		return "never"
+	}
+	return seconds(*e.Verdict.Speed.Seconds)
+}
+
+func (e Entry) kept() string {
+	kept, _, _, applicable := tallies(e.Verdict)
+	if e.Broke != "" || e.NotApplicable != "" {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d", kept, applicable)
 }

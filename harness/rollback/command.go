@@ -68,7 +68,7 @@ func (g *group) watch() error {
 	}
 	defer r.Close()
 	pid := strconv.Itoa(g.cmd.Process.Pid)
-	g.guard = exec.Command("sh", "-c", `trap '' HUP INT TERM PIPE; read -r _; kill -KILL -- "-$1"`, "backout-guard", pid)
+	g.guard = exec.Command("sh", "-c", `trap '' HUP INT TERM PIPE; read -r _; kill -s KILL -- "-$1"`, "backout-guard", pid)
 	g.guard.Env = []string{"PATH=" + os.Getenv("PATH")}
 	g.guard.Stdin = r
 	g.guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: g.cmd.Process.Pid}

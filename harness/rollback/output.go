@@ -3,6 +3,7 @@ package rollback
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,11 +16,16 @@ import (
 
 // Bounds of a step's output in evidence, in bytes.
 const (
-	headBytes = 1<<20 - tailBytes // from its beginning
-	tailBytes = 64 << 10          // and from its end, where the reason of a failure stands
-	lineBytes = 64 << 10          // of a line
-	overlap   = 4 << 10           // of what is cut off a longer line: a secret that begins before it is found whole
+	headBytes = 1<<20 - 2*tailBytes // from its beginning
+	tailBytes = 64 << 10            // and from the end of each stream, where the reason of a failure stands
+	lineBytes = 32 << 10            // of a line
+	overlap   = 4 << 10             // of what is cut off a longer line: a secret that begins before it is found whole
 )
+
+// newOutput is ready to read a command's streams.
+func newOutput(clean func(string) string, match *matcher, put func(stream, text string)) *output {
+	return &output{clean: clean, match: match, put: put, tails: map[string]*tail{}, last: map[string]string{}}
+}
 
 // output turns what a command writes into evidence by whole lines, because a secret may come in two writes. It is safe
 // for two streams at a time.
@@ -30,14 +36,18 @@ type output struct {
 
 	mu    sync.Mutex
 	taken int // bytes in evidence
-	tail  []piece
-	held  int // bytes in tail
-	lines int // cut
-	cut   int // bytes cut
-	last  string
+	full  bool
+	tails map[string]*tail // by stream: one may be read long after the other wrote
+	lines int              // cut
+	cut   int              // bytes cut
+	last  map[string]string
 }
 
-type piece struct{ stream, text string }
+// tail is the end of a stream.
+type tail struct {
+	lines []string
+	size  int
+}
 
 // read reads one stream to its end. cut says afterwards whether its last line may be a piece of one.
 func (o *output) read(stream string, from io.Reader, cut func() bool) error {
@@ -89,47 +99,53 @@ func (o *output) add(stream, text string) {
 	text = o.clean(strings.ToValidUTF8(text, "\uFFFD"))
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if line := strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:]); line != "" {
-		o.last = line
+	if line := strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:]); line != "" && stream != "" {
+		o.last[stream] = line
 	}
-	if o.taken+len(text) <= headBytes && len(o.tail) == 0 {
+	if o.full = o.full || o.taken+len(text) > headBytes; !o.full {
 		o.taken += len(text) + 1
 		o.put(stream, text)
 		return
 	}
-	for _, line := range strings.Split(text, "\n") {
-		if len(line) > tailBytes {
-			line = line[:tailBytes]
-		}
-		o.tail = append(o.tail, piece{stream, line})
-		for o.held += len(line) + 1; o.held > tailBytes; o.tail = o.tail[1:] {
-			first := len(o.tail[0].text) + 1
-			o.held -= first
+	t := o.tails[stream]
+	if t == nil {
+		t = &tail{}
+		o.tails[stream] = t
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		t.lines = append(t.lines, line)
+		for t.size += len(line) + 1; t.size > tailBytes && len(t.lines) > 1; t.lines = t.lines[1:] {
+			first := len(t.lines[0]) + 1
+			t.size -= first
 			o.cut += first
 			o.lines++
 		}
 	}
 }
 
-// finish writes what was cut and the end of the output.
+// finish writes what was cut, the end of each stream, and what the harness has to say.
 func (o *output) finish() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.cut > 0 {
-		o.put("", fmt.Sprintf("[%d lines (%d bytes) are left out here: a step's output is kept up to %d bytes]", o.lines, o.cut, headBytes+tailBytes))
+		o.put("", fmt.Sprintf("[%d lines (%d bytes) are left out here: a step's output is kept up to 1 MB]", o.lines, o.cut))
 	}
-	for len(o.tail) > 0 {
-		n := 1
-		for n < len(o.tail) && o.tail[n].stream == o.tail[0].stream {
-			n++
+	for _, stream := range []string{"stdout", "stderr", ""} {
+		if t := o.tails[stream]; t != nil {
+			o.put(stream, strings.Join(t.lines, "\n"))
 		}
-		var lines []string
-		for _, p := range o.tail[:n] {
-			lines = append(lines, p.text)
-		}
-		o.put(o.tail[0].stream, strings.Join(lines, "\n"))
-		o.tail = o.tail[n:]
 	}
+}
+
+// lastLine is the one that tells most of why a command ended: the last on stderr, else on stdout.
+func (o *output) lastLine() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	line := cmp.Or(o.last["stderr"], o.last["stdout"])
+	if r := []rune(line); len(r) > 300 {
+		line = string(r[:300]) + "..."
+	}
+	return cmp.Or(line, "nothing")
 }
 
 // matcher looks for an expression in all of the output, however long, without keeping it.

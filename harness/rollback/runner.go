@@ -181,9 +181,9 @@ func (r *Runner) command(ctx context.Context, part string, index int, s service.
 	if err != nil {
 		return failed, err
 	}
-	out := &output{clean: r.Log.Clean, match: match, put: func(stream, text string) {
+	out := newOutput(r.Log.Clean, match, func(stream, text string) {
 		r.Log.Put(&evidence.Step{Part: part, Index: index, Name: s.Name, Event: "output", Stream: stream, Output: text})
-	}}
+	})
 	var cut atomic.Bool
 	var reading sync.WaitGroup
 	var readErr [2]error
@@ -230,27 +230,17 @@ func (r *Runner) command(ctx context.Context, part string, index int, s service.
 	case !match.found():
 		last.Outcome = evidence.StepUnexpected
 		last.Expected = fmt.Sprintf("output that matches %s", s.Output)
-		return last, fmt.Errorf("exited with 0, but expected its output to match %q, found %s", s.Output, lastLine(out.last))
+		return last, fmt.Errorf("exited with 0, but expected its output to match %q, found %s", s.Output, out.lastLine())
 	}
 	switch {
 	case res.stopped != "":
-		err = fmt.Errorf("%s; last line: %s", res.stopped, lastLine(out.last))
+		err = fmt.Errorf("%s; last line: %s", res.stopped, out.lastLine())
 	case res.exit != 0:
-		err = fmt.Errorf("exited with %d; last line: %s", res.exit, lastLine(out.last))
+		err = fmt.Errorf("exited with %d; last line: %s", res.exit, out.lastLine())
 	default:
 		err = nil
 	}
 	return last, errors.Join(err, res.err)
-}
-
-func lastLine(s string) string {
-	if s == "" {
-		return "nothing"
-	}
-	if r := []rune(s); len(r) > 300 {
-		s = string(r[:300]) + "..."
-	}
-	return s
 }
 
 // names says which processes these are.

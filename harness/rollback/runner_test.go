@@ -265,7 +265,7 @@ func TestAFloodIsCutAndSaidSo(t *testing.T) {
 	if len(out) > 1<<20+1<<10 {
 		t.Errorf("expected at most 1 MB of output, found %d bytes", len(out))
 	}
-	if !strings.HasPrefix(out, "first\n") || !strings.HasSuffix(strings.TrimSpace(out), "the reason at the end") && !strings.Contains(out, "the reason at the end\n") {
+	if !strings.HasPrefix(out, "first\n") || !strings.Contains(out, "\nthe reason at the end\n") {
 		t.Errorf("expected the beginning and the end, found %q ... %q", out[:60], out[len(out)-60:])
 	}
 	if !strings.Contains(out, "are left out here") {
@@ -303,7 +303,14 @@ func TestSecretsAreInNoEvent(t *testing.T) {
 			r, seen := runner(t)
 			r.Log.Hide(secret)
 			r.Vars = map[string]string{"DATABASE_URL": "postgres://shop:" + secret + "@127.0.0.1/shop"}
-			s := service.Step{Name: "x", Run: script, Timeout: 300 * time.Millisecond}
+			run := script
+			if name != "in the command" { // which has whole secrets hidden, not pieces
+				run = "sh ./script"
+				if err := os.WriteFile(filepath.Join(r.Dir, "script"), []byte(script), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := service.Step{Name: "x", Run: run, Timeout: 300 * time.Millisecond}
 			if strings.Contains(script, "EXPECT") {
 				s.Output = "something else"
 			}

@@ -300,7 +300,7 @@ func (e *entry) fates(in looked) (write, cancel string, fields []string) {
 }
 
 // report puts the fate of every write that was looked up into the log, and a finding for each journey that writes.
-func (a *audit) report(ctx context.Context) {
+func (a *audit) report(context.Context) {
 	for _, j := range a.service.Journeys {
 		if !slices.ContainsFunc(j.Steps, func(r service.Request) bool { return r.Write != nil }) {
 			continue
@@ -376,10 +376,15 @@ func (a *audit) phantoms(ctx context.Context) {
 	first := map[string]string{} // query -> the journey under which it was asked
 	for _, j := range a.service.Journeys {
 		for _, r := range j.Steps {
-			if r.Write == nil || r.Write.All == "" {
+			if r.Write == nil {
 				continue
 			}
 			f := evidence.Finding{Check: evidence.CheckPhantoms, Of: j.Name}
+			if r.Write.All == "" {
+				f.Error = "its write states no query for all keys (all: ...)"
+				a.log.Put(&f)
+				continue
+			}
 			if other, asked := first[r.Write.All]; asked {
 				f.Asked, f.Text = true, "asked together with "+other
 				a.log.Put(&f)

@@ -42,6 +42,18 @@ type watch struct {
 	run       []float64 // the last values that speak against the present state
 }
 
+// chance is the least spread of a share of failures in a second: that of a coin thrown as often as there were journeys
+// in a second. The few seconds of a baseline without any failure would otherwise have no spread at all, and the one
+// failure in a hundred that was always there would be an alert. The share is estimated by Laplace's rule, (failed + 1) /
+// (all + 2), since it is not 0 only because it was not seen.
+func chance(failed, all, perSecond float64) float64 {
+	if perSecond <= 0 {
+		return 0
+	}
+	p := (failed + 1) / (all + 2)
+	return math.Sqrt(p * (1 - p) / perSecond)
+}
+
 // newWatch has its threshold from the baseline: worse by more than a tenth of it, by more than 3 x spread and by more
 // than the least step.
 func newWatch(mean, spread, step float64) *watch {
@@ -118,8 +130,9 @@ type series struct {
 }
 
 type point struct {
-	second int64
-	value  float64
+	second  int64
+	value   float64
+	samples int
 }
 
 // alerts keeps all series. It only computes; the caller writes what it returns.
@@ -196,7 +209,7 @@ func (a *alerts) tick(now evidence.Offset) []*evidence.Alert {
 	for k, s := range a.series {
 		slices.SortFunc(s.open, func(x, y bucket) int { return int(x.second - y.second) })
 		for len(s.open) > 0 && s.open[0].second <= over {
-			p := point{s.open[0].second, s.open[0].value(k.metric)}
+			p := point{s.open[0].second, s.open[0].value(k.metric), len(s.open[0].samples)}
 			s.open = s.open[1:]
 			if !a.fixed {
 				s.closed = append(s.closed, p)
@@ -224,10 +237,13 @@ func (a *alerts) tick(now evidence.Offset) []*evidence.Alert {
 // nothing to be compared with.
 func (a *alerts) settle(k key, s *series, events []*evidence.Alert) []*evidence.Alert {
 	var in, after []float64
+	var failed, all float64
 	for _, p := range s.closed {
 		switch at := evidence.Offset(p.second); {
 		case at >= a.from && at+1 <= a.to:
 			in = append(in, p.value)
+			failed += p.value * float64(p.samples)
+			all += float64(p.samples)
 		case at >= a.to:
 			after = append(after, p.value)
 		}
@@ -237,6 +253,9 @@ func (a *alerts) settle(k key, s *series, events []*evidence.Alert) []*evidence.
 		return events
 	}
 	mean, spread := meanSpread(in)
+	if k.metric == "errors" {
+		spread = max(spread, chance(failed, all, all/float64(len(in))))
+	}
 	s.watch = newWatch(mean, spread, metricOf(k.metric).step)
 	for _, v := range after {
 		events = s.feed(k, v, events)

@@ -14,10 +14,10 @@ type history struct {
 	marks []mark // by time and by lsn
 }
 
-// mark says that the primary was read with its WAL at lsn for the last time at t.
+// mark says that the primary was read with its WAL at lsn from the first to the last time.
 type mark struct {
-	t   evidence.Offset
-	lsn int64
+	first, last evidence.Offset
+	lsn         int64
 }
 
 const historyKept = evidence.Offset(3600)
@@ -26,14 +26,14 @@ func (h *history) add(t evidence.Offset, lsn int64) {
 	n := len(h.marks)
 	switch {
 	case n > 0 && lsn == h.marks[n-1].lsn:
-		h.marks[n-1].t = t
+		h.marks[n-1].last = t
 		return
 	case n > 0 && lsn < h.marks[n-1].lsn: // another timeline, or a restored cluster
 		h.marks = h.marks[:0]
 	}
-	h.marks = append(h.marks, mark{t, lsn})
-	if old := t - historyKept; h.marks[0].t < old-historyKept/10 {
-		keep := sort.Search(len(h.marks), func(i int) bool { return h.marks[i].t >= old })
+	h.marks = append(h.marks, mark{t, t, lsn})
+	if old := t - historyKept; h.marks[0].last < old-historyKept/10 {
+		keep := sort.Search(len(h.marks), func(i int) bool { return h.marks[i].last >= old })
 		h.marks = append([]mark(nil), h.marks[keep:]...)
 	}
 }
@@ -47,9 +47,9 @@ func (h *history) lag(t evidence.Offset, lsn int64) (seconds float64, bytes int6
 		return 0, 0
 	}
 	after := sort.Search(n, func(i int) bool { return h.marks[i].lsn > lsn })
-	since := h.marks[0].t
+	since := h.marks[0].first
 	if after > 0 {
-		since = h.marks[after-1].t
+		since = h.marks[after-1].last
 	}
 	return max(0, float64(t-since)), h.marks[n-1].lsn - lsn
 }

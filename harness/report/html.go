@@ -178,6 +178,7 @@ type findingRow struct {
 
 type planStep struct {
 	Part, Name, Command string
+	isStep              bool
 	Index               int
 	At, Took            string
 	Look                look
@@ -407,7 +408,7 @@ func (p *page) rail(kept, applicable int) {
 	}
 	ran := 0
 	for _, s := range p.Plan {
-		if s.Ran && s.Part == evidence.PartStep {
+		if s.Ran && s.isStep {
 			ran++
 		}
 	}
@@ -827,6 +828,9 @@ func (m *Model) segments(k *track, kind string, c verdict.Replica, judged bool, 
 			continue
 		}
 		out = append(out, seg{Style: between(p.a, p.b), Class: p.class, Text: short(p.text, 60)})
+		if p.b-p.a < (to-from)/16 {
+			out[len(out)-1].Class += " tiny" // no room for words
+		}
 	}
 	return out
 }
@@ -1088,7 +1092,7 @@ func (m *Model) planAsRun() (steps []planStep, says string, notRun []evidence.Pl
 	ran, good := 0, 0
 	done := map[int]bool{}
 	for _, s := range m.steps {
-		p := planStep{Part: s.part, Name: s.name, Command: s.command, Index: s.index, At: offset(s.from), Look: stepLook(s), Exit: s.exit,
+		p := planStep{Part: partName(s.part), isStep: s.part == evidence.PartStep, Name: s.name, Command: s.command, Index: s.index, At: offset(s.from), Look: stepLook(s), Exit: s.exit,
 			Expected: s.expected, Error: s.err, Output: s.output, Tail: s.tail, Lines: s.lines, CutBytes: s.cut, Took: "no end", Ran: s.done && s.outcome != evidence.StepSkipped}
 		if over := len(p.Tail) - maxOutput; over > 0 {
 			p.Tail = p.Tail[over:]

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"unicode"
 
 	"backout/harness/verdict"
 )
@@ -101,6 +102,9 @@ func md(s string) string {
 	s = strings.Join(strings.Fields(s), " ")
 	var b strings.Builder
 	for _, r := range s {
+		if unicode.IsControl(r) {
+			continue
+		}
 		switch r {
 		case '<':
 			b.WriteString("&lt;")

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -495,6 +496,17 @@ func (b *Builder) Model(v verdict.Verdict, head string) *Model {
 		m.alerts = append(m.alerts, *s)
 	}
 	slices.SortFunc(m.alerts, func(a, b span) int { return int(a.n - b.n) })
+	order := func(list []*track, names []string) {
+		place := func(k *track) int {
+			if i := slices.Index(names, k.name); i >= 0 {
+				return i
+			}
+			return len(names)
+		}
+		slices.SortStableFunc(list, func(a, b *track) int { return cmp.Or(place(a)-place(b), strings.Compare(a.name, b.name)) })
+	}
+	order(m.instances, m.Run.Instances)
+	order(m.nodes, m.Run.Nodes)
 	for i := range m.alerts {
 		if m.alerts[i].open {
 			m.alerts[i].to = m.Seconds

@@ -434,7 +434,7 @@ func (m *Model) clocks(tl *timeline) {
 		}
 		ends[l] = from + width
 		k.No = i + 1
-		k.Style = at(k.t) + template.CSS(fmt.Sprintf(";--l:%d", l))
+		k.Style = at(k.t) + template.CSS(fmt.Sprintf(";--lane:%d", l))
 		rule := tick{Style: at(k.t)}
 		if k.main {
 			k.Class, rule.Class = "main", "main"
@@ -578,8 +578,8 @@ func (m *Model) plotErrors() []plot {
 	}
 	p.Paths = append(p.Paths, curve{"", line(shown, per, y)})
 	p.Values = append(p.Values, [2]string{"all", percent(most(all))})
-	for _, v := range []float64{0, top / 2, top} {
-		p.Ys = append(p.Ys, seg{Style: template.CSS("--y:" + num(upY(y(v)))), Text: percent(v)})
+	for i, v := range []float64{0, top / 2, top} {
+		p.Ys = append(p.Ys, seg{Style: template.CSS("--y:" + num(upY(y(v)))), Text: percent(v), Class: []string{"", "q", "hi"}[i]})
 	}
 	if most(shown) > 0 {
 		p.Labels = append(p.Labels, m.peak(shown, per, y, name))
@@ -634,7 +634,11 @@ func (m *Model) plotLatency() []plot {
 	for e := lo; e <= hi; e++ {
 		v := math.Pow(10, e)
 		p.Paths = append(p.Paths, curve{"grid", fmt.Sprintf("M0 %s%s", num(y(v)), m.across())})
-		p.Ys = append(p.Ys, seg{Style: template.CSS("--y:" + num(upY(y(v)))), Text: strings.TrimSuffix(strings.Replace(milliseconds(v), ".0", "", 1), "")})
+		class := map[bool]string{true: "hi", false: "q"}[e == hi]
+		if e == lo {
+			class = ""
+		}
+		p.Ys = append(p.Ys, seg{Style: template.CSS("--y:" + num(upY(y(v)))), Text: strings.Replace(milliseconds(v), ".0", "", 1), Class: class})
 	}
 	p.Paths = append(p.Paths, curve{"thin", line(p50, per, y)}, curve{"", line(p95, per, y)})
 	p.Labels = append(p.Labels, m.peak(p95, per, y, "p95"))
@@ -736,11 +740,11 @@ func (m *Model) plotServed() []plot {
 		for i := range n {
 			below[i] += shares[i]
 		}
-		p.Values = append(p.Values, [2]string{short(name, 16), "up to " + percent(largest)})
+		p.Values = append(p.Values, [2]string{short(name, 9), percent(largest)})
 	}
-	if len(p.Values) > 3 {
-		p.Values = p.Values[:3]
-	}
+	// The bad release says more than the target, which is all of them at some time.
+	p.Values = slices.DeleteFunc(p.Values, func(v [2]string) bool { return v[0] == short(m.Run.Good, 9) })
+	p.Values = p.Values[:min(len(p.Values), 3)]
 	pts := make([]point, n)
 	for i := range pts {
 		for _, c := range sums[i] {
@@ -851,7 +855,7 @@ func (m *Model) plotLocks() []plot {
 	p := plot{Name: "Lock waits", Small: "backends", Height: 48, Values: [][2]string{{"most", count(int(most(points)))}, {"longest", seconds(worst.longest)}}}
 	p.Paths = []curve{{"grid", fmt.Sprintf("M0 %s%s", num(y(0)), m.across())}, {"harm", area(points, per, y)}, {"", line(points, per, y)}}
 	if worst.text != "" {
-		s := seg{Style: atY(worst.t, 60), Text: short(worst.node+": "+worst.text, 72), Class: "opt"}
+		s := seg{Style: atY(worst.t+m.Seconds*0.03, 70), Text: short(worst.node+": "+worst.text, 72), Class: "opt"}
 		if worst.t > m.Seconds*0.5 {
 			s.Class += " end"
 		}

@@ -76,7 +76,7 @@ func (d *dig) open(ctx context.Context, rows int64) ([]evidence.Chunk, error) {
 // PostgreSQL writes an array, and one by one.
 func (d *dig) bounds(ctx context.Context, rows int64) (array string, list []string, err error) {
 	chunks := min(rows/chunkRows, chunksMost)
-	if len(d.hashing.key) == 0 || chunks < 2 || d.primary.tables[d.table].Columns[d.hashing.key[0]].Hash == "" {
+	if len(d.hashing.key) == 0 || chunks < 2 || !d.primary.tables[d.table].Columns[d.hashing.key[0]].Native {
 		return "", nil, nil
 	}
 	percent := min(100, 100*float64(chunks)*200/float64(rows))
@@ -93,7 +93,7 @@ func (d *dig) bounds(ctx context.Context, rows int64) (array string, list []stri
 // first is the first column of the key, in an order that no locale decides.
 func (d *dig) first() string {
 	c := d.primary.tables[d.table].Columns[d.hashing.key[0]]
-	return c.native()
+	return c.inRow()
 }
 
 func (d *dig) bucket(bounds string) string {

@@ -33,3 +33,14 @@ func SegmentThere(shmid string) bool {
 
 // ReadWithin is ReadSchema inside of a transaction that is open already.
 func ReadWithin(ctx context.Context, c Conn) (Schema, error) { return readWithin(ctx, c) }
+
+// FingerprintSQL is the statement that takes the fingerprint of a table, and Session a connection as it uses it.
+func FingerprintSQL(ctx context.Context, c Conn, name string) (string, error) {
+	all, err := tables(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	return agree(all[name]).sumSQL(name, ""), nil
+}
+
+var Session = session

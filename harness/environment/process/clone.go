@@ -124,7 +124,7 @@ func (c *clone) node(ctx context.Context, port int) error {
 		return err
 	}
 	defer t.unlock()
-	dir := filepath.Join(m.dir, c.name)
+	dir := m.nodeDir(c.name)
 	if err := m.copyNode(ctx, t, "primary", dir); err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (c *clone) close(ctx context.Context) error {
 		_ = l.Close() // an abstract socket has nothing to remove
 	}
 	c.leases = nil
-	err = removeTree(filepath.Join(c.machine.dir, c.name))
+	err = removeTree(c.machine.nodeDir(c.name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

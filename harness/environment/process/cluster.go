@@ -59,16 +59,27 @@ func (m *machine) ended(pid int) error {
 	return m.register.Done(environment.Entry{Kind: environment.KindProcess, PID: pid})
 }
 
+// nodeDir is the folder of a node. Its name differs from run to run, see spread.
+func (m *machine) nodeDir(name string) string {
+	return filepath.Join(m.dir, name+"-"+m.register.Token())
+}
+
 // copyNode makes a node's directory from the template. Nothing of the slots goes to a standby, as with pg_basebackup.
 func (m *machine) copyNode(ctx context.Context, t *template, role, dir string) error {
 	from := "primary"
 	if role == "logical" {
 		from = "logical"
 	}
-	skip := func(path string, d fs.DirEntry) bool {
-		return role == "streaming" && filepath.Dir(path) == "pg_replslot"
+	share := func(path string, d fs.DirEntry) how {
+		switch {
+		case role == "streaming" && filepath.Dir(path) == "pg_replslot":
+			return skipped
+		case slices.Contains(t.Frozen, filepath.Dir(path)):
+			return linked
+		}
+		return copied
 	}
-	return copyTree(ctx, filepath.Join(t.dir, from), dir, m.owner, skip)
+	return tree{from: filepath.Join(t.dir, from), to: dir, owner: m.owner, how: share}.copy(ctx)
 }
 
 // quickRetry lets a replica that could not connect try again soon. It holds only until the replicas are in sync: in the
@@ -83,10 +94,11 @@ func (m *machine) cluster(ctx context.Context, t *template, r recipe, roles []st
 	g, gctx := errgroup.WithContext(ctx)
 	for i, role := range roles {
 		g.Go(func() error {
-			dir := filepath.Join(m.dir, role)
+			dir := m.nodeDir(role)
 			if err := m.copyNode(gctx, t, role, dir); err != nil {
 				return err
 			}
+			m.mark("copied " + role)
 			auto := ""
 			if role != "primary" {
 				auto = quickRetry + " = '100ms'\n"
@@ -105,6 +117,7 @@ func (m *machine) cluster(ctx context.Context, t *template, r recipe, roles []st
 			if err != nil {
 				return fmt.Errorf("%w\nif its files are damaged, remove %s", err, t.dir)
 			}
+			m.mark("started " + role)
 			servers[i] = server
 			m.onDestroy(role, func(ctx context.Context) error { return errors.Join(server.Kill(ctx), m.ended(server.PID())) })
 			if role == "streaming" {
@@ -133,7 +146,7 @@ func (m *machine) secure(ctx context.Context, t *template, r recipe, server *pos
 	if dropSlots {
 		text.WriteString("select pg_drop_replication_slot(slot_name) from pg_replication_slots;\n")
 	}
-	if err := execute(ctx, server.URL(t.password, "postgres"), text.String()); err != nil {
+	if err := execute(ctx, server.URL(t.Password, "postgres"), text.String()); err != nil {
 		return fmt.Errorf("give the roles in %s their passwords: %w; if the template is damaged, remove %s", server.Dir(), err, t.dir)
 	}
 	return nil

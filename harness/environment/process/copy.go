@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,91 +12,209 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyTree copies what is in src into dst, which is made if it is absent. Files that are there already are replaced.
-// On file systems that can share blocks it shares them, else the kernel copies. skip, which may be nil, sees paths
-// relative to src; a folder that it skips is left out with all in it. owner may be nil.
-func copyTree(ctx context.Context, src, dst string, owner *syscall.Credential, skip func(path string, d fs.DirEntry) bool) error {
-	clone := true // until the file system refuses
-	err := filepath.WalkDir(src, func(path string, d fs.DirEntry, err error) error {
+// How an entry of a tree is copied.
+type how int
+
+const (
+	copied how = iota
+	skipped
+	linked // as one more name of the same file, where that can be: for files that nobody writes to
+)
+
+// tree is a folder to be copied.
+type tree struct {
+	from, to string                               // to is made if it is absent; files that are there already are replaced
+	owner    *syscall.Credential                  // of the copy; nil: ourselves
+	how      func(path string, d fs.DirEntry) how // sees paths relative to from; a folder that is skipped is left out with all in it; may be nil
+}
+
+// copy copies the tree. File systems that can share blocks share them; holes stay holes.
+func (t tree) copy(ctx context.Context) error {
+	c := copier{tree: t, clone: true}
+	err := filepath.WalkDir(t.from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(src, path)
-		if err != nil {
-			return err
-		}
-		if rel != "." && skip != nil && skip(rel, d) {
-			if d.IsDir() {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		to := filepath.Join(dst, rel)
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		switch {
-		case d.IsDir():
-			err = os.Mkdir(to, info.Mode().Perm())
-			if errors.Is(err, fs.ErrExist) {
-				err = nil
-			}
-		case info.Mode().IsRegular():
-			err = copyFile(path, to, info, &clone)
-		case info.Mode()&fs.ModeSymlink != 0:
-			var target string
-			if target, err = os.Readlink(path); err == nil {
-				if err = os.Remove(to); errors.Is(err, fs.ErrNotExist) {
-					err = nil
-				}
-				err = errors.Join(err, os.Symlink(target, to))
-			}
-		default: // sockets and pipes are of no use in a copy
-			return nil
-		}
-		if err == nil && owner != nil {
-			err = os.Lchown(to, int(owner.Uid), int(owner.Gid))
-		}
-		return err
+		return c.entry(path, d)
 	})
 	if err != nil {
-		return fmt.Errorf("copy %s to %s: %w", src, dst, err)
+		return fmt.Errorf("copy %s to %s: %w", t.from, t.to, err)
 	}
 	return nil
 }
 
-func copyFile(src, dst string, info fs.FileInfo, clone *bool) (err error) {
-	in, err := os.Open(src)
+type copier struct {
+	tree
+	clone  bool // until the file system refuses
+	buffer []byte
+}
+
+func (c *copier) entry(path string, d fs.DirEntry) error {
+	rel, err := filepath.Rel(c.from, path)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	// Removed first: a program that runs cannot be overwritten, and a link must not be followed.
-	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
-	if errors.Is(err, fs.ErrExist) {
-		if err = os.Remove(dst); err == nil {
-			out, err = os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
-		}
+	mode := copied
+	if rel != "." && c.how != nil {
+		mode = c.how(rel, d)
 	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	if info.Size() == 0 {
+	to := filepath.Join(c.to, rel)
+	switch {
+	case mode == skipped && d.IsDir():
+		return filepath.SkipDir
+	case mode == skipped:
 		return nil
-	}
-	if *clone {
-		if err := unix.IoctlFileClone(int(out.Fd()), int(in.Fd())); err == nil {
+	case d.IsDir():
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if err := os.Mkdir(to, info.Mode().Perm()); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return c.own(to)
+	case d.Type()&fs.ModeSymlink != 0:
+		target, err := os.Readlink(path)
+		if err != nil {
+			return err
+		}
+		if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.Symlink(target, to); err != nil {
+			return err
+		}
+		return c.own(to)
+	case d.Type().IsRegular():
+		if mode == linked && os.Link(path, to) == nil { // another file system, or protected links: it is copied
 			return nil
 		}
-		*clone = false
+		if err := c.file(path, to); err != nil {
+			return fmt.Errorf("%s: %w", rel, err)
+		}
 	}
-	_, err = io.Copy(out, in) // copy_file_range
-	return err
+	return nil // sockets and pipes are of no use in a copy
+}
+
+func (c *copier) own(path string) error {
+	if c.owner == nil {
+		return nil
+	}
+	return os.Lchown(path, int(c.owner.Uid), int(c.owner.Gid))
+}
+
+// file copies one file by bare system calls: a cluster has thousands of files, and most are small.
+func (c *copier) file(from, to string) (err error) {
+	in, err := unix.Open(from, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(in)
+	var st unix.Stat_t
+	if err := unix.Fstat(in, &st); err != nil {
+		return err
+	}
+	const flags = unix.O_CREAT | unix.O_EXCL | unix.O_WRONLY | unix.O_CLOEXEC
+	out, err := unix.Open(to, flags, st.Mode&0o777)
+	if errors.Is(err, unix.EEXIST) { // not written over: a program that runs cannot be, and a link must not be followed
+		if err = os.Remove(to); err == nil {
+			out, err = unix.Open(to, flags, st.Mode&0o777)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unix.Close(out)) }()
+	if c.owner != nil {
+		if err := unix.Fchown(out, int(c.owner.Uid), int(c.owner.Gid)); err != nil {
+			return err
+		}
+	}
+	if st.Size == 0 {
+		return nil
+	}
+	if c.clone {
+		if unix.IoctlFileClone(out, in) == nil {
+			return nil
+		}
+		c.clone = false
+	}
+	if st.Blocks*512 < st.Size-64<<10 { // it has holes worth keeping
+		return c.sparse(in, out, st.Size)
+	}
+	return c.contents(in, out, 0, st.Size)
+}
+
+func (c *copier) contents(in, out int, from, to int64) error {
+	if to-from > 256<<10 {
+		for from < to {
+			read, write := from, from
+			n, err := unix.CopyFileRange(in, &read, out, &write, int(min(to-from, 1<<30)), 0)
+			if err != nil || n <= 0 {
+				break // the file system cannot: read and write
+			}
+			from += int64(n)
+		}
+	}
+	if c.buffer == nil {
+		c.buffer = make([]byte, 256<<10)
+	}
+	for from < to {
+		n, err := unix.Pread(in, c.buffer[:min(to-from, int64(len(c.buffer)))], from)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return errors.New("it became shorter while it was copied")
+		}
+		for done := 0; done < n; {
+			w, err := unix.Pwrite(out, c.buffer[done:n], from+int64(done))
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			done += w
+		}
+		from += int64(n)
+	}
+	return nil
+}
+
+func (c *copier) sparse(in, out int, size int64) error {
+	if err := unix.Ftruncate(out, size); err != nil {
+		return err
+	}
+	for at := int64(0); at < size; {
+		from, err := unix.Seek(in, at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return nil // nothing but a hole
+		}
+		if err != nil {
+			return err
+		}
+		to, err := unix.Seek(in, from, unix.SEEK_HOLE)
+		if err != nil {
+			return err
+		}
+		if err := c.contents(in, out, from, to); err != nil {
+			return err
+		}
+		at = to
+	}
+	return nil
+}
+
+// copyTree copies all that is in from.
+func copyTree(ctx context.Context, from, to string, owner *syscall.Credential) error {
+	return tree{from: from, to: to, owner: owner}.copy(ctx)
 }
 
 // removeTree is os.RemoveAll which also enters folders that their owner may not write.
@@ -113,4 +230,57 @@ func removeTree(dir string) error {
 		return nil
 	})
 	return os.RemoveAll(dir)
+}
+
+// punchTail makes a hole of the zeros at the end of a file. What is read from it stays the same.
+func punchTail(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	const page = 8 << 10
+	buf := make([]byte, page)
+	end := info.Size()
+	for end >= page {
+		if _, err := f.ReadAt(buf, end-page); err != nil {
+			return err
+		}
+		if !allZero(buf) {
+			break
+		}
+		end -= page
+	}
+	if end == info.Size() {
+		return nil
+	}
+	return errors.Join(f.Truncate(end), f.Truncate(info.Size()))
+}
+
+func allZero(b []byte) bool {
+	for _, v := range b {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// spread tells ext4 that the folders in dir have nothing to do with each other (chattr +T), so that it gives each its
+// own part of the disk, chosen by the folder's name. Otherwise a drill's thousands of files are made where the last drill's have just been removed,
+// and an ext4 without a journal looks at each of those first, for minutes, at every new file. Elsewhere it does nothing.
+func spread(dir string) {
+	const topdir = 0x00020000 // FS_TOPDIR_FL, include/uapi/linux/fs.h
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	if flags, err := unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS); err == nil {
+		_ = unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, flags|topdir)
+	}
 }

@@ -63,7 +63,7 @@ func (m *machine) fetch(ctx context.Context) (bin postgres.Binaries, installed s
 	if os.Geteuid() == 0 {
 		// As root the cache is often closed to the user whom PostgreSQL runs as.
 		home = filepath.Join(m.dir, "postgresql")
-		if err := copyTree(ctx, installed, home, nil, nil); err != nil {
+		if err := copyTree(ctx, installed, home, nil); err != nil {
 			return bin, "", err
 		}
 		if err := readable(home); err != nil {

@@ -71,6 +71,15 @@ type machine struct {
 	cleanups   []*cleanup
 	clones     int
 	tails      map[string]string // of logs, kept when the directory goes
+	begun      time.Time         // of Provision
+	phases     []string          // what was done when, for the benchmark
+}
+
+// mark notes that a part of provisioning is done.
+func (m *machine) mark(what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.phases = append(m.phases, fmt.Sprintf("%4d ms %s", time.Since(m.begun).Milliseconds(), what))
 }
 
 // cleanup is one thing that Destroy has to end.
@@ -163,6 +172,7 @@ func (m *machine) makeDirectory() error {
 	m.mu.Lock()
 	m.dir = dir
 	m.mu.Unlock()
+	spread(dir)
 	for _, sub := range []struct {
 		name string
 		mode os.FileMode
@@ -260,7 +270,8 @@ func (m *machine) Variables() map[string]string {
 	return vars
 }
 
-// Platform implements environment.Environment. LINKS is the folder of instance links: LINKS/INSTANCE/current.
+// Platform implements environment.Environment. RELEASES holds SERVICE/RELEASE, LINKS holds INSTANCE/current, INSTANCES
+// are those of the drilled service.
 func (m *machine) Platform() map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -277,7 +288,7 @@ func (m *machine) Platform() map[string]string {
 		"SUPERVISOR": filepath.Join(m.dir, "bin", "supervisor"),
 		"PROXY":      filepath.Join(m.dir, "bin", "proxy"),
 		"INSTANCES":  strings.Join(own, " "),
-		"RELEASES":   filepath.Join(m.dir, "releases", m.need.Service.Name),
+		"RELEASES":   filepath.Join(m.dir, "releases"),
 		"LINKS":      filepath.Join(m.dir, "instances"),
 	}
 }

@@ -101,7 +101,7 @@ release=$1; shift
 test $# -gt 0 || set -- $INSTANCES
 for i in "$@"; do
 	"$PROXY" out "$i"
-	ln -sfn "$RELEASES/$release" "$LINKS/$i/current"
+	ln -sfn "$RELEASES/shop/$release" "$LINKS/$i/current"
 	"$SUPERVISOR" restart "$i"
 	"$PROXY" in "$i" --ready-within 30s
 done

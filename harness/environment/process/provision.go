@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,7 +29,7 @@ func (m *machine) Provision(ctx context.Context, need environment.Need) error {
 	again := m.provision
 	m.provision = true
 	if !again {
-		m.need = need
+		m.need, m.begun = need, time.Now()
 		close(m.known)
 	}
 	m.mu.Unlock()
@@ -81,6 +82,7 @@ func (m *machine) provisionAll(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			m.mark("staged " + s.Name)
 			return m.link(s, dir)
 		})
 	}
@@ -104,13 +106,21 @@ func (m *machine) provisionAll(ctx context.Context) error {
 			if inSync, err = m.cluster(ctx, t, r, roles); err != nil {
 				return err
 			}
-			g.Go(func() error { return inSync(ctx) })
+			m.mark("database open")
+			g.Go(func() error {
+				defer m.mark("replicas in sync")
+				return inSync(ctx)
+			})
 		}
 		<-staged
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return m.startInstances(ctx)
+		if err := m.startInstances(ctx); err != nil {
+			return err
+		}
+		m.mark("instances ready")
+		return nil
 	})
 	return g.Wait()
 }

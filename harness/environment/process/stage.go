@@ -54,13 +54,18 @@ func (m *machine) stage(ctx context.Context, s *service.Service, r *service.Rele
 		return "", err
 	}
 	if s.Dir != "" {
-		if err := copyTree(ctx, s.Dir, part, nil, notScript); err != nil {
+		if err := (tree{from: s.Dir, to: part, how: scripts}).copy(ctx); err != nil {
 			return "", err
 		}
 	}
 	if r.Dir != "" {
-		own := func(path string, d fs.DirEntry) bool { return path == "migrations" }
-		if err := copyTree(ctx, r.Dir, part, nil, own); err != nil {
+		notMigrations := func(path string, d fs.DirEntry) how {
+			if path == "migrations" {
+				return skipped
+			}
+			return copied
+		}
+		if err := (tree{from: r.Dir, to: part, how: notMigrations}).copy(ctx); err != nil {
 			return "", err
 		}
 	}
@@ -69,7 +74,7 @@ func (m *machine) stage(ctx context.Context, s *service.Service, r *service.Rele
 		if err != nil {
 			return "", err
 		}
-		err = copyTree(ctx, artefact, part, nil, nil)
+		err = copyTree(ctx, artefact, part, nil)
 		unlock()
 		if err != nil {
 			return "", err
@@ -88,13 +93,15 @@ func (m *machine) stage(ctx context.Context, s *service.Service, r *service.Rele
 	return dir, os.Rename(part, dir)
 }
 
-// notScript leaves all but the programs at the top of the service's folder, such as deploy.
-func notScript(path string, d fs.DirEntry) bool {
-	if d.IsDir() {
-		return true
+// scripts copies the programs at the top of the service's folder, such as deploy, and nothing else of it.
+func scripts(path string, d fs.DirEntry) how {
+	if !d.Type().IsRegular() {
+		return skipped
 	}
-	info, err := d.Info()
-	return err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0
+	if info, err := d.Info(); err != nil || info.Mode()&0o111 == 0 {
+		return skipped
+	}
+	return copied
 }
 
 // readable lets the user whom instances run as read what was staged.

@@ -141,10 +141,19 @@ func (r recipe) logical() bool {
 // template is a stopped cluster in the cache: primary, and logical where a table is published. A streaming replica is
 // one more copy of the primary. Nobody may remove it until unlock is called.
 type template struct {
-	dir      string
-	password string // of its superuser
-	unlock   func()
+	dir    string
+	unlock func()
+	made
 }
+
+// made is what a template says of itself.
+type made struct {
+	Password string // of all its roles
+	// Frozen are the folders that a copy may share: of template0 and template1, to which nobody can connect.
+	Frozen []string
+}
+
+const madeFile = "template.json"
 
 // template returns the template of a recipe, which is made when it is not in the cache yet.
 func (m *machine) template(ctx context.Context, r recipe) (*template, error) {
@@ -162,18 +171,20 @@ func (m *machine) template(ctx context.Context, r recipe) (*template, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database template: %w", err)
 	}
-	text, err := os.ReadFile(filepath.Join(t.dir, "password"))
+	text, err := os.ReadFile(filepath.Join(t.dir, madeFile))
+	if err == nil {
+		err = json.Unmarshal(text, &t.made)
+	}
 	if err != nil {
 		t.unlock()
 		return nil, fmt.Errorf("database template: %w; remove %s and try again", err, t.dir)
 	}
-	t.password = string(text)
 	return t, nil
 }
 
 // makeTemplate makes it where PostgreSQL may run, in the run's directory, and then moves it to part.
 func (m *machine) makeTemplate(ctx context.Context, r recipe, part string) (err error) {
-	scratch := filepath.Join(m.dir, "template")
+	scratch := m.nodeDir("template")
 	if err := os.RemoveAll(scratch); err != nil {
 		return err
 	}
@@ -189,13 +200,17 @@ func (m *machine) makeTemplate(ctx context.Context, r recipe, part string) (err 
 		from, to := filepath.Join(scratch, name), filepath.Join(part, name)
 		err := os.Rename(from, to)
 		if errors.Is(err, unix.EXDEV) {
-			err = copyTree(ctx, from, to, nil, nil)
+			err = copyTree(ctx, from, to, nil)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(part, "password"), []byte(b.password), 0o600); err != nil {
+	about, err := json.Marshal(made{Password: b.password, Frozen: b.frozen})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(part, madeFile), about, 0o600); err != nil {
 		return err
 	}
 	// The servers ran without fsync; what is in the cache must survive a crash of the machine whole or not at all.
@@ -221,6 +236,7 @@ type builder struct {
 	password string
 	primary  *postgres.Server
 	replica  *postgres.Server // logical; nil when no table is published
+	frozen   []string
 }
 
 func (b *builder) nodes() []string {
@@ -417,18 +433,34 @@ func (b *builder) subscribe(ctx context.Context) error {
 	return waitLogical(ctx, b.primary.URL(b.password, "postgres"), b.replica, b.password, b.Databases)
 }
 
-// tidy leaves nothing to do for the copies: no vacuum, no hint bits, statistics up to date.
+// tidy leaves nothing to do for the copies: no vacuum, no hint bits, statistics up to date. Then nobody can connect to
+// template1 any more, as to template0: databases are made from both, and nothing ever writes to them.
 func (b *builder) tidy(ctx context.Context, server *postgres.Server, databases []database) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, name := range append([]string{"postgres"}, names(databases)...) {
+	g, gctx := errgroup.WithContext(ctx)
+	for _, name := range append([]string{"postgres", "template1"}, names(databases)...) {
 		g.Go(func() error {
-			if err := execute(ctx, server.URL(b.password, name), "vacuum (freeze, analyze)"); err != nil {
+			if err := execute(gctx, server.URL(b.password, name), "vacuum (freeze, analyze)"); err != nil {
 				return fmt.Errorf("vacuum %s: %w", name, err)
 			}
 			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	url := server.URL(b.password, "postgres")
+	if err := execute(ctx, url, "alter database template1 allow_connections false"); err != nil {
+		return err
+	}
+	oids, err := ask1[[]string](ctx, url, "select array_agg(oid::text order by oid) from pg_database where datistemplate and not datallowconn")
+	if err != nil {
+		return err
+	}
+	b.frozen = b.frozen[:0]
+	for _, oid := range oids { // the same in every cluster of a version
+		b.frozen = append(b.frozen, "base/"+oid)
+	}
+	return nil
 }
 
 func names(all []database) []string {
@@ -483,10 +515,17 @@ func (b *builder) stop(ctx context.Context, s *postgres.Server) error {
 		return err
 	}
 	for _, e := range entries {
-		if len(e.Name()) == 24 && e.Name() > current {
-			if err := os.Remove(filepath.Join(s.Dir(), "pg_wal", e.Name())); err != nil {
-				return err
-			}
+		path := filepath.Join(s.Dir(), "pg_wal", e.Name())
+		switch {
+		case len(e.Name()) != 24:
+			continue
+		case e.Name() > current:
+			err = os.Remove(path)
+		default:
+			err = punchTail(path)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -100,19 +100,22 @@ func fenced(text string) string {
 // md is a text in one line of Markdown, in a table or out of it, with nothing in it that Markdown or HTML would read.
 func md(s string) string {
 	s = strings.Join(strings.Fields(s), " ")
+	runes := []rune(s)
+	word := func(i int) bool {
+		return i >= 0 && i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]))
+	}
 	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsControl(r) {
+	for i, r := range runes {
+		switch {
+		case unicode.IsControl(r):
 			continue
-		}
-		switch r {
-		case '<':
+		case r == '<':
 			b.WriteString("&lt;")
 			continue
-		case '&':
+		case r == '&':
 			b.WriteString("&amp;")
 			continue
-		case '\\', '`', '*', '[', ']', '|', '~', '_', '!', '#':
+		case strings.ContainsRune("\\`*[]|~", r), r == '_' && !(word(i-1) && word(i+1)), i == 0 && strings.ContainsRune("-+#>", r):
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)

@@ -26,7 +26,7 @@ type fake struct {
 	dials   atomic.Int64
 }
 
-func newFake(t *testing.T) *fake {
+func newFake(t testing.TB) *fake {
 	f := &fake{free: make(chan struct{})}
 	f.release.Store("v1")
 	f.status.Store(200)

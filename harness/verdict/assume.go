@@ -44,14 +44,17 @@ func (j *judging) rateReached() Assumption {
 		a.Finding = "there is no baseline"
 		return a
 	}
-	sent, unsent0 := 0, 0
+	sent, dropped := 0, 0
 	for _, k := range j.f.kinds {
+		if k.service != "" {
+			continue // dependants get their share in addition
+		}
 		for _, s := range k.samples {
 			if s.start < from || s.start >= to {
 				continue
 			}
 			if s.flags&unsent != 0 {
-				unsent0++
+				dropped++
 				a.Evidence = append(a.Evidence, int64(s.n))
 				continue
 			}
@@ -61,10 +64,10 @@ func (j *judging) rateReached() Assumption {
 	seconds := (to - from).seconds()
 	scheduled := j.run.Traffic.Rate * seconds
 	a.Finding = fmt.Sprintf("%s of %s scheduled journeys were sent in %s", number(int64(sent)), number(int64(scheduled+0.5)), length(seconds))
-	if unsent0 > 0 {
-		a.Finding += fmt.Sprintf(", %s could not be sent because the in-flight limit was reached", number(int64(unsent0)))
+	if dropped > 0 {
+		a.Finding += fmt.Sprintf(", %s could not be sent because the in-flight limit was reached", number(int64(dropped)))
 	}
-	a.Held = scheduled > 0 && float64(sent) >= rateReached*scheduled && unsent0 == 0
+	a.Held = scheduled > 0 && float64(sent) >= rateReached*scheduled && dropped == 0
 	return a
 }
 
@@ -158,12 +161,12 @@ func (j *judging) releaseReached() Assumption {
 		return a
 	}
 	begun := f.clockOr(evidence.ClockDeployBegun, deployed)
-	until0 := max(f.clockOr(evidence.ClockDecided, f.clockOr(evidence.ClockStarted, f.last)), deployed)
+	shownBy := max(f.clockOr(evidence.ClockDecided, f.clockOr(evidence.ClockStarted, f.last)), deployed)
 
 	var on, off []string
 	for _, name := range j.run.Instances {
 		reached := false
-		for _, x := range until(f.instances.of(instanceKey(j.run.Service.Name, name)), until0) {
+		for _, x := range until(f.instances.of(instanceKey(j.run.Service.Name, name)), shownBy) {
 			if x.t >= begun && f.names.is(x.v.release) == r.Name {
 				reached = true
 				a.Evidence = append(a.Evidence, x.n)
@@ -193,7 +196,7 @@ func (j *judging) releaseReached() Assumption {
 	if migration > 0 && len(j.run.Nodes) > 0 {
 		var wrong []string
 		for _, name := range j.run.Nodes {
-			x, ok := before(f.nodes.of(name), until0)
+			x, ok := before(f.nodes.of(name), shownBy)
 			switch {
 			case !ok:
 				wrong = append(wrong, f.nodeTitle(name)+" was not read")
@@ -299,7 +302,7 @@ func (j *judging) withoutGap() Assumption {
 			gaps = append(gaps, m.detail)
 			a.Evidence = append(a.Evidence, m.n)
 		}
-		if a.Finding = list(gaps, 3); a.Finding == "" {
+		if a.Finding = list(gaps, 3); j.short || a.Finding == "" {
 			a.Finding = fmt.Sprintf("it was watched for less than the %s that service must stay restored", length(j.watch.window.seconds()))
 		}
 	}

@@ -69,8 +69,8 @@ func (f *Facts) baselines() []baseline {
 				}
 			}
 		}
-		all0 := latency(samples)
-		base.median.value, base.p95.value = all0.median, all0.p95
+		total := latency(samples)
+		base.median.value, base.p95.value = total.median, total.p95
 		base.median.spread, base.p95.spread = k.spread(a, b)
 		all = append(all, base)
 	}

@@ -24,7 +24,7 @@ func checks() []check {
 	users := []string{RateReached, BaselineSteady, ObservationWithout, FaultInForce}
 	return []check{
 		{Restored, true, always, users, isRestored,
-			"Find out what the finding names: that is what the plan leaves undone."},
+			"Add to the plan what the finding names, or mend the step that should do it."},
 		{RestoredInTime, true, hasTarget, append([]string{ReleaseReached, HarmSeen, TrapThere}, users...), isInTime,
 			"Shorten the longest step of the plan, or state a longer target for the service."},
 		{InstancesServe, true, hasInstances, []string{ObservationWithout}, instancesServe,

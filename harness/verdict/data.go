@@ -98,8 +98,8 @@ func semicolons(items []string, most int) string {
 	return strings.Join(items, "; ")
 }
 
-// whole are the nodes that hold everything: the primary and its physical standbys. A subscriber holds what is published.
-func (j *judging) whole0() []string {
+// wholeNodes are the nodes that hold everything: the primary and its physical standbys. A subscriber holds what is published.
+func (j *judging) wholeNodes() []string {
 	var names []string
 	for _, name := range j.run.Nodes {
 		if j.f.role(name) != "logical" {
@@ -111,6 +111,7 @@ func (j *judging) whole0() []string {
 
 func nodesHaveSchema(j *judging) result {
 	r := result{state: Kept}
+	primary := false // even there it differs: no matter of replication
 	var bad, open []string
 	for _, name := range j.run.Nodes {
 		who := j.f.nodeTitle(name)
@@ -124,6 +125,7 @@ func nodesHaveSchema(j *judging) result {
 		case !s.equal:
 			bad = append(bad, who+": "+s.differs())
 			r.evidence = append(r.evidence, s.n)
+			primary = primary || j.f.role(name) == "primary"
 			for _, line := range s.missing {
 				r.details = append(r.details, who+" - "+line)
 			}
@@ -138,6 +140,9 @@ func nodesHaveSchema(j *judging) result {
 	switch {
 	case len(bad) > 0:
 		r.state, r.finding = Broken, semicolons(bad, 3)
+		if primary {
+			r.remedy = "Mend the Down that the plan runs: it must bring back what is missing and take away what was not there before."
+		}
 	case len(open) > 0:
 		r.state, r.finding = Unjudged, semicolons(open, 3)
 	default:
@@ -461,8 +466,8 @@ func noPhantoms(j *judging) result {
 }
 
 func referencesLead(j *judging) result {
-	wanted := j.whole0()
-	for _, node := range j.whole0() {
+	wanted := j.wholeNodes()
+	for _, node := range j.wholeNodes() {
 		for _, of := range j.run.Service.References {
 			wanted = append(wanted, node+"/"+of)
 		}
@@ -474,7 +479,7 @@ func referencesLead(j *judging) result {
 
 func invariantsHold(j *judging) result {
 	var wanted []string
-	for _, node := range j.whole0() {
+	for _, node := range j.wholeNodes() {
 		for _, of := range j.run.Service.Invariants {
 			wanted = append(wanted, node+"/"+of)
 		}
@@ -485,7 +490,7 @@ func invariantsHold(j *judging) result {
 }
 
 func sequencesAhead(j *judging) result {
-	return j.ask(evidence.CheckSequences, j.whole0(), func(of string, x *evidence.Finding) string {
+	return j.ask(evidence.CheckSequences, j.wholeNodes(), func(of string, x *evidence.Finding) string {
 		return strings.TrimSuffix(fmt.Sprintf("%s is behind its column: %s", of, short(x.Text)), ": ")
 	}).result("no sequence will give out a number that is taken")
 }
@@ -509,7 +514,7 @@ func sessionsAccepted(j *judging) result {
 	if a.asked > 0 && a.checked == 0 {
 		a.open = append(a.open, "no user had a kept value from before")
 	}
-	return a.result(fmt.Sprintf("%s from before accepted", count(a.checked, "kept value was", "kept values were")))
+	return a.result(fmt.Sprintf("%s accepted", count(a.checked, "kept value from before was", "kept values from before were")))
 }
 
 func dependantsWork(j *judging) result {

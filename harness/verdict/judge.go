@@ -22,6 +22,7 @@ type judging struct {
 	users, whole        answer
 	usersAt, restoredAt tick
 	missing             []lack // in the last window
+	short               bool   // watching ended before a stability window had passed
 
 	sight       sight
 	stated      bool // the release states a harm or a trap
@@ -70,9 +71,15 @@ func newJudging(f *Facts) *judging {
 		j.whole, j.restoredAt = w.since(j.end, true)
 		j.aligned = w.decided + max(j.end-w.decided, 0)/candidateEvery*candidateEvery
 		j.missing = w.missing(j.aligned, true)
+		if j.short = j.end-w.decided < w.window; j.short {
+			j.missing = w.missingAt(j.end)
+			if len(j.missing) > 0 {
+				j.whole = j.missing[0].is // what is bad when watching ends is bad, however short it was
+			}
+		}
 		if bad := j.refusedSessions(); bad != "" {
 			j.whole = no
-			j.missing = append([]lack{{is: no, stable: bad, detail: bad}}, j.missing...)
+			j.missing = append([]lack{{is: no, check: SessionsAccepted, stable: bad, detail: bad}}, j.missing...)
 		}
 	}
 	j.assumptions = j.assume()
@@ -126,7 +133,7 @@ func (j *judging) promises() []Promise {
 				if !a.Held && p.State != Unjudged {
 					seen := map[string]string{Kept: "it looks kept", Broken: "it looks broken"}[p.State]
 					p.State = Unjudged
-					p.Finding = fmt.Sprintf("%s, but it cannot be said, because it does not hold that %s: %s", seen, name, p.Finding)
+					p.Finding = fmt.Sprintf("%s, but that cannot be said, because the assumption %q failed: %s", seen, name, p.Finding)
 				}
 			}
 		}
@@ -148,9 +155,12 @@ func (j *judging) promises() []Promise {
 	return all
 }
 
-// statable are the checks that a drill may state although the service declares nothing for them: then they apply and have
-// nothing to show. Latency is not: only @alone drills judge it.
-func statable(name string) bool { return name != LatencyBack && name != PlanRefused }
+// statable are the checks that apply once a drill states them, although the service declares nothing for them: then
+// there is nothing to show, and they cannot be judged. The others are part of wider sentences, or cannot apply: nobody
+// took a write back, there is one node only, the drill is not alone.
+func statable(name string) bool {
+	return !has([]string{RestoredInTime, NodesHoldSameRows, EffectsExactlyOnce, NothingResurrected, LatencyBack, PlanRefused}, name)
+}
 
 func (j *judging) states(name string) bool {
 	return slices.ContainsFunc(j.run.Promises, func(p evidence.Promise) bool { return p.Check == name })
@@ -269,25 +279,25 @@ func (j *judging) because(v Verdict) string {
 				continue
 			}
 			if broken++; broken == 1 {
-				text = fmt.Sprintf("it does not hold that %s: %s", p.Name, p.Finding)
+				text = fmt.Sprintf("the promise %q is broken: %s", p.Name, p.Finding)
 			}
 		}
 		if s := j.stoppedBy(); s != nil && j.refuses() == "" {
 			text = j.stoppedText(s)
 		}
 		if broken--; broken > 0 {
-			text += "; and " + count(int64(broken), "more promise is broken", "more promises are broken")
+			text += "; " + count(int64(broken), "more promise is broken", "more promises are broken")
 		}
 		return sentence(text)
 	}
 	for _, a := range v.Assumptions {
 		if !a.Held {
-			return sentence(fmt.Sprintf("nothing can be said, because it does not hold that %s: %s", a.Name, a.Finding))
+			return sentence(fmt.Sprintf("nothing can be said, because the assumption %q failed: %s", a.Name, a.Finding))
 		}
 	}
 	for _, p := range v.Promises {
 		if p.State == Unjudged {
-			return sentence(fmt.Sprintf("it could not be judged whether %s: %s", p.Name, p.Finding))
+			return sentence(fmt.Sprintf("the promise %q could not be judged: %s", p.Name, p.Finding))
 		}
 	}
 	return "Nothing could be judged."

@@ -247,13 +247,13 @@ type tally struct {
 	cancelledUnchecked int
 	resurrected        int
 	phantoms           int
-	seen               int
+	seen               int // writes that the log has anything of
 	windows            []Window
 }
 
 // tally counts the ledger.
 func (f *Facts) tally() tally {
-	t := tally{windows: make([]Window, len(windows)), seen: len(f.writes)}
+	t := tally{windows: make([]Window, len(windows))}
 	for i, name := range windows {
 		t.windows[i] = Window{Name: name, Fates: map[string]int{}}
 	}
@@ -263,15 +263,20 @@ func (f *Facts) tally() tally {
 		field   string
 	}
 	changed := map[change]int{}
+	// What the audit itself writes, trying kept values again, comes after the ledger was looked up.
+	over := f.clockOr(evidence.ClockQuietReached, forever)
 	each := func(do func(w *write)) {
 		for i := range f.writes {
-			do(&f.writes[i])
+			if w := &f.writes[i]; w.invoked < over {
+				do(w)
+			}
 		}
 	}
 	judged := func(w *write) bool {
 		return w.outcome == acknowledged || w.outcome == unsettled || w.outcome == invoked
 	}
 	each(func(w *write) {
+		t.seen++
 		if w.fate == lost && w.outcome == acknowledged {
 			losses[w.journey]++
 		}

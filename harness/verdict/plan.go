@@ -122,8 +122,15 @@ func planRefused(j *judging) result {
 	if by == nil {
 		return result{state: Unjudged, finding: "no pre-check was seen to refuse"}
 	}
+	met := false
+	for i := range f.steps { // pre-checks run side by side, and more than one may refuse
+		if s := &f.steps[i]; s.part == evidence.PartBefore && s.outcome == evidence.StepRefused && named(s.name, j.refuses()) {
+			by, met = s, true
+			break
+		}
+	}
 	r := result{state: Kept, evidence: []int64{by.n}}
-	if by.outcome != evidence.StepRefused || !named(by.name, j.refuses()) {
+	if !met {
 		r.state = Broken
 		r.finding = fmt.Sprintf("the plan was stopped by %q, which ended as %s, and %q was to refuse", by.name, by.outcome, j.refuses())
 		return r
@@ -200,12 +207,21 @@ func planRefused(j *judging) result {
 	return r
 }
 
-// named says whether a pre-check is the one that is meant: by its whole name or by its kind, which is the first word of it.
+// kindWords are how pre-checks of a kind begin when they are said in words, as in evidence.Plan.Before.
+var kindWords = map[string]string{
+	"database":              "the database is ",
+	"unblocked":             "nothing is in the way of a lock on ",
+	"dependants":            "dependants are ",
+	"artefact":              "the artefact of ",
+	"every instance serves": "every instance serves ",
+	"journey":               "the journey ",
+}
+
+// named says whether a pre-check is the one that is meant: by its words, or by its kind.
 func named(name, want string) bool {
-	name, want = strings.ToLower(strings.TrimSpace(name)), strings.ToLower(strings.TrimSpace(want))
 	if name == want {
 		return true
 	}
-	rest, ok := strings.CutPrefix(name, want)
-	return ok && want != "" && (rest[0] == ':' || rest[0] == ' ')
+	begin, ok := kindWords[want]
+	return ok && strings.HasPrefix(name, begin) || strings.HasPrefix(name, want+":")
 }

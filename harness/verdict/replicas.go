@@ -30,6 +30,19 @@ type part struct {
 	schema   bool // of a node: its schema, not its health
 }
 
+// check is the one whose remedy brings it back.
+func (p *part) check() string {
+	switch {
+	case p.instance:
+		return InstancesServe
+	case p.schema:
+		return NodesHaveSchema
+	case p.node:
+		return NodesHoldSameRows
+	}
+	return JobsDone
+}
+
 // holds says how it was in a stretch: seen bad wins over not known.
 func (p *part) holds(a, b tick) (answer, *span) {
 	if s := meets(p.bad, a, b); s != nil {

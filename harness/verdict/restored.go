@@ -58,6 +58,7 @@ type watch struct {
 	parts   []part
 	decided tick
 	window  tick
+	rate    float64 // journeys a second of the drilled service, in the baseline
 }
 
 const candidateEvery = second / 2
@@ -68,8 +69,15 @@ func (f *Facts) watching(now tick) *watch {
 	if !ok || decided > now {
 		return nil
 	}
-	return &watch{f: f, base: f.baselines(), parts: f.parts(now), decided: decided,
+	w := &watch{f: f, base: f.baselines(), parts: f.parts(now), decided: decided,
 		window: max(ticks(evidence.Offset(f.run.Windows.Stability)), second)}
+	from, to, _ := f.baselineSpan()
+	for i := range w.base {
+		if w.base[i].service == "" {
+			w.rate += float64(w.base[i].n) / (to - from).seconds()
+		}
+	}
+	return w
 }
 
 // since answers at an instant whether the state has held for the window before it, and since which candidate it has
@@ -108,6 +116,7 @@ func (w *watch) at(c tick, whole bool) answer {
 // lack is one thing that is not as it must be: in words that stay the same while nothing changes, and with figures.
 type lack struct {
 	is             answer // no or unknown
+	check          string // whose remedy helps; empty: users suffer
 	stable, detail string
 	n              int64
 }
@@ -122,7 +131,7 @@ func (w *watch) users(a, b tick, tell func(lack)) answer {
 		}
 		return tell == nil && is == no
 	}
-	if len(w.base) == 0 && found(lack{unknown, "there is no baseline", "there is no baseline", 0}) {
+	if len(w.base) == 0 && found(lack{is: unknown, stable: "there is no baseline", detail: "there is no baseline"}) {
 		return is
 	}
 	own := 0
@@ -135,7 +144,7 @@ func (w *watch) users(a, b tick, tell func(lack)) answer {
 		switch {
 		case n == 0:
 			text := "no journey of " + k.title() + " ended"
-			found(lack{unknown, text, text, 0})
+			found(lack{is: unknown, stable: text, detail: text})
 		case !k.tolerates(bad, n):
 			l := lack{is: no, stable: k.title() + " fails more often than in the baseline"}
 			if tell != nil {
@@ -160,18 +169,18 @@ func (w *watch) users(a, b tick, tell func(lack)) answer {
 			if who.instance != "" {
 				text = who.instance + " answers with " + who.release
 			}
-			if found(lack{no, text, text, int64(x.n)}) {
+			if found(lack{no, InstancesServe, text, text, int64(x.n)}) {
 				return is
 			}
 		}
 	}
 	if w.f.silent(a, b) {
 		text := "users' journeys are not observed without a break"
-		found(lack{unknown, text, text, 0})
+		found(lack{is: unknown, stable: text, detail: text})
 	}
-	if rate := w.f.run.Traffic.Rate; float64(own) < rate*(b-a).seconds()/2 {
-		text := "fewer than half of the scheduled journeys were seen"
-		found(lack{unknown, text, text, 0})
+	if float64(own) < w.rate*(b-a).seconds()/2 {
+		text := "fewer than half as many journeys were seen as in the baseline"
+		found(lack{is: unknown, stable: text, detail: text})
 	}
 	if !w.f.run.Alone || tell == nil && is == no {
 		return is
@@ -184,7 +193,7 @@ func (w *watch) users(a, b tick, tell func(lack)) answer {
 			switch {
 			case l.n == 0:
 				text := "no journey of " + k.title() + " succeeded in five seconds"
-				found(lack{unknown, text, text, 0})
+				found(lack{is: unknown, stable: text, detail: text})
 				continue
 			case l.median > k.median.most():
 				slow = fmt.Sprintf("median %s, at most %s allowed (baseline %s)", millis(l.median), millis(k.median.most()), millis(k.median.value))
@@ -193,7 +202,7 @@ func (w *watch) users(a, b tick, tell func(lack)) answer {
 			default:
 				continue
 			}
-			if found(lack{no, k.title() + " is slower than in the baseline", k.title() + " from " + at(t) + ": " + slow, 0}) {
+			if found(lack{is: no, check: LatencyBack, stable: k.title() + " is slower than in the baseline", detail: k.title() + " from " + at(t) + ": " + slow}) {
 				return is
 			}
 			break // one bucket of a journey says it
@@ -255,25 +264,48 @@ func (w *watch) missing(end tick, whole bool) []lack {
 		}
 	})
 	if whole {
-		for i := range w.parts {
-			if is, s := w.parts[i].holds(start, end); is != yes {
-				all = append(all, lack{is, s.text, s.text, s.n})
-			}
+		all = w.lacking(all, start, end)
+	}
+	return badFirst(all)
+}
+
+// missingAt is everything that is not as it must be at an instant: of users in the two seconds before it.
+func (w *watch) missingAt(end tick) []lack {
+	var all []lack
+	w.users(end-min(2*second, end), end, func(l lack) {
+		if l.is == no {
+			all = append(all, l)
+		}
+	})
+	return badFirst(w.lacking(all, end-1, end))
+}
+
+func (w *watch) lacking(all []lack, start, end tick) []lack {
+	for i := range w.parts {
+		if is, s := w.parts[i].holds(start, end); is != yes {
+			all = append(all, lack{is, w.parts[i].check(), s.text, s.text, s.n})
 		}
 	}
+	return all
+}
+
+func badFirst(all []lack) []lack {
 	slices.SortStableFunc(all, func(a, b lack) int { return int(b.is) - int(a.is) })
 	return all
 }
 
-// shows cites the readings that made a state hold from an instant.
+// shows cites what made a state hold from an instant: the last response of the release before it, and the readings by
+// which parts came back after the decision, the latest first.
 func (w *watch) shows(since tick, whole bool) []int64 {
 	var ns []int64
 	if s := w.strays(0, since); len(s) > 0 {
-		ns = append(ns, int64(s[len(s)-1].n)) // the last response of the release before it
+		ns = append(ns, int64(s[len(s)-1].n))
 	}
 	if whole {
-		for i := range w.parts {
-			ns = append(ns, w.parts[i].shown)
+		back := slices.DeleteFunc(slices.Clone(w.parts), func(p part) bool { return p.since < w.decided || p.since > since })
+		slices.SortStableFunc(back, func(a, b part) int { return int(b.since) - int(a.since) })
+		for i := range back {
+			ns = append(ns, back[i].shown)
 		}
 	}
 	return few(ns)

@@ -23,7 +23,7 @@ func isRestored(j *judging) result {
 				length((j.restoredAt - w.decided).seconds()), length((j.end - j.restoredAt).seconds()))}
 	case unknown:
 		r := result{state: Unjudged, finding: "what is missing was not observed: " + j.lacks(2)}
-		if len(j.missing) == 0 {
+		if j.short || len(j.missing) == 0 {
 			r.finding = fmt.Sprintf("watching ended %s after the decision, before %s had passed in which service must stay restored",
 				length((j.end - w.decided).seconds()), length(w.window.seconds()))
 		}
@@ -36,7 +36,19 @@ func isRestored(j *judging) result {
 	}
 	r := result{state: Broken, finding: fmt.Sprintf("watched for %s after %s: %s", length(max(j.end-since, 0).seconds()), last, j.lacks(2))}
 	r.details, r.evidence = j.lackDetails()
+	if len(j.missing) > 0 {
+		r.remedy = remedyOf(j.missing[0].check)
+	}
 	return r
+}
+
+func remedyOf(name string) string {
+	for _, c := range checks() {
+		if c.name == name {
+			return c.remedy
+		}
+	}
+	return "Look at the failing journeys that the evidence cites: their answers say what the plan leaves undone."
 }
 
 // lacks are the first things that were missing in the last window.
@@ -68,7 +80,7 @@ func isInTime(j *judging) result {
 	}
 	if j.whole == yes {
 		took := (j.restoredAt - j.watch.decided).seconds()
-		r := result{state: Kept, finding: fmt.Sprintf("restored after %s of %s", length(took), limit(within))}
+		r := result{state: Kept, finding: fmt.Sprintf("restored after %s, and %s are promised", length(took), limit(within))}
 		if took > within {
 			r = result{state: Broken, finding: fmt.Sprintf("restored only after %s, and %s are promised", length(took), limit(within)),
 				evidence: j.watch.shows(j.restoredAt, true)}

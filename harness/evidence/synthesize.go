@@ -147,8 +147,15 @@ func Synthesize(l *Log, s Synthetic) {
 		at(quiet+3, &Write{Keys: chunk, Journey: "checkout", Event: Audited, Fate: Kept})
 	}
 	at(quiet+4, &Finding{Check: CheckLedger, Of: "checkout", Asked: true, Checked: int64(len(kept))})
+	at(quiet+4, &Finding{Check: CheckPhantoms, Of: "checkout", Asked: true, Checked: int64(len(kept))})
+	at(quiet+4, &Finding{Check: CheckJobs, Of: "outbox", Asked: true, Checked: int64(len(kept))})
+	at(quiet+4, &Finding{Check: CheckLeftovers, Of: "environment", Asked: true})
 	for _, n := range nodes {
 		at(quiet+2, &Finding{Check: CheckQuiet, Of: n, Asked: true})
+		at(quiet+4, &Finding{Check: CheckReferences, Of: n + "/lines.order_id -> orders.id", Asked: true, Checked: 1000})
+		at(quiet+4, &Finding{Check: CheckSequences, Of: n + "/orders_id_seq", Asked: true, Checked: 1})
+		at(quiet+4, &Finding{Check: CheckMigrations, Of: n, Asked: true, Checked: 3})
+		at(quiet+4, &Finding{Check: CheckLeftovers, Of: n, Asked: true})
 		at(quiet+5, &Chunk{Node: n, Table: "orders", Rows: 100_000, Sum: fmt.Sprint(s.Seed), Equal: true})
 	}
 	at(total, &End{How: "complete"})

@@ -504,7 +504,7 @@ func (m *Model) figures() []figure {
 	}
 
 	lost := v.Shares.Writes[1] - v.Shares.Writes[0]
-	risk := figure{Name: "Writes not kept", Of: "of " + count(v.Shares.Writes[1]) + " acknowledged", Big: count(lost)}
+	risk := figure{Name: "Writes not kept", Of: "of " + count(v.Shares.Writes[1]), Big: count(lost)}
 	if v.Shares.Writes[1] > 0 {
 		fates := map[string]int{}
 		for _, w := range v.Writes {
@@ -522,7 +522,7 @@ func (m *Model) figures() []figure {
 		}
 		risk.Parts = append(risk.Parts, part{Style: template.CSS("--v:"+num(float64(v.Shares.Writes[0])/float64(v.Shares.Writes[1])*100)) + colour("kept-2")})
 		if risk.Note == "" {
-			risk.Note = "Each is there once, with what was acknowledged."
+			risk.Note = "Each acknowledged write is there once, as it was acknowledged."
 		}
 	} else {
 		risk.Note = "No write was acknowledged."

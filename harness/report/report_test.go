@@ -236,7 +236,7 @@ func TestALongRunIsASmallPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	evidence.Synthesize(l, evidence.Synthetic{Hours: 1, Rate: 50, Seed: 7})
+	evidence.Synthesize(l, evidence.Synthetic{Hours: 1, Rate: 10, Seed: 7})
 	if _, err := l.Close(); err != nil {
 		t.Fatal(err)
 	}

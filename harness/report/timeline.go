@@ -459,6 +459,11 @@ func (m *Model) clocks(tl *timeline) {
 	} else if end, ok := m.clock(evidence.ClockWatchEnded); hasReturned && !hasRestored && ok && end > returned {
 		tl.Tints = append(tl.Tints, seg{Style: between(returned, end)})
 	}
+	if hasReturned && (returned-decided)/tl.Span < 0.05 {
+		for i := range tl.Dims {
+			tl.Dims[i].Class = "z" // too narrow for its words unless zoomed
+		}
+	}
 }
 
 func boolInt(b bool) int {

@@ -101,3 +101,33 @@ func BenchmarkFingerprint(b *testing.B) {
 	b.ReportMetric(medians[2]/medians[1], "times-as-fast-as-md5")
 	b.ReportMetric(medians[1]/medians[0], "times-count")
 }
+
+// BenchmarkFreeze copies a cohort of 100,000 orders with their lines and checks it where nothing has changed.
+func BenchmarkFreeze(b *testing.B) {
+	tr := nodes(b)
+	n := database(b, tr, `create table orders (id bigint primary key, client_key uuid not null, coupon_code text, total numeric(12,2) not null, created_at timestamptz not null);
+		insert into orders select i, gen_random_uuid(), 'SAVE', i, '2025-01-01' from generate_series(1, 100000) i;
+		create table lines (order_id bigint, n int, sku text not null, quantity int not null, primary key (order_id, n));
+		insert into lines select i, n, 'sku-0001', n from generate_series(1, 100000) i, generate_series(1, 2) n; analyze`)
+	var copying, checking time.Duration
+	for b.Loop() {
+		begun := time.Now()
+		f, err := postgres.Freeze(b.Context(), n, map[string]string{"orders": "created_at < '2026-01-01'", "lines": "true"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		copying += time.Since(begun)
+		begun = time.Now()
+		for _, got := range f.Check(b.Context(), n) {
+			if !got.Asked || got.Bad != 0 {
+				b.Fatalf("%+v", got)
+			}
+		}
+		checking += time.Since(begun)
+		if err := f.Drop(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(copying.Seconds()/float64(b.N), "s-to-copy")
+	b.ReportMetric(checking.Seconds()/float64(b.N), "s-to-check")
+}

@@ -131,7 +131,7 @@ func (t *frozenTable) fill(ctx context.Context, tx pgx.Tx, target *pgx.Conn) err
 	r, w := io.Pipe()
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error {
-		_, err := tx.Conn().PgConn().CopyTo(ctx, w, fmt.Sprintf("copy (select %s from %s where %s) to stdout", t.list(), t.Name, t.where))
+		err := copyTo(ctx, tx.Conn(), w, fmt.Sprintf("copy (select %s from %s where %s) to stdout", t.list(), t.Name, t.where))
 		w.CloseWithError(err)
 		return err
 	})
@@ -141,6 +141,15 @@ func (t *frozenTable) fill(ctx context.Context, tx pgx.Tx, target *pgx.Conn) err
 		return err
 	})
 	return work.Wait()
+}
+
+// copyTo gathers what comes row by row, since each piece that goes through a pipe costs a switch and a message.
+func copyTo(ctx context.Context, c *pgx.Conn, w io.Writer, sql string) error {
+	b := bufio.NewWriterSize(w, 1<<16)
+	if _, err := c.PgConn().CopyTo(ctx, b, sql); err != nil {
+		return err
+	}
+	return b.Flush()
 }
 
 // list is the columns, by name.
@@ -314,8 +323,7 @@ func copied(ctx context.Context, c *pgx.Conn, sql string) *rowsOf {
 	rows := &rowsOf{pipe: r, scan: bufio.NewReaderSize(r, 1<<16), done: make(chan struct{})}
 	go func() {
 		defer close(rows.done)
-		_, err := c.PgConn().CopyTo(ctx, w, sql)
-		w.CloseWithError(err) // of nil: the end
+		w.CloseWithError(copyTo(ctx, c, w, sql)) // of nil: the end
 	}()
 	return rows
 }

@@ -21,22 +21,24 @@ func (p *nodeProbe) canonical(ctx context.Context) {
 	}
 	t := p.o.track("schema " + p.name)
 	defer t.end()
-	var done state // stamp of the last reading without error
+	var done string // what the catalogs were at the last reading without error
 	var called time.Time
 	var written beat[string]
 	every(ctx, p.o.Interval, func() {
 		p.mu.Lock()
-		n, stamp := p.last, p.seen
+		n, now := p.last, p.seen
 		p.mu.Unlock()
-		if done.stamp == "" {
-			done.stamp = stamp // what was there at first is read by the drill, as the baseline
+		if n.Digest == "" || !n.Reachable {
+			return
 		}
-		if !n.Reachable || n.Digest == "" || time.Since(called) < schemaSpacing || stamp == done.stamp && !p.demand.Load() {
+		if done == "" {
+			done = now // what was there at first is read by the drill, as the baseline
+		}
+		if time.Since(called) < schemaSpacing || now == done && !p.demand.Load() {
 			return
 		}
 		stepCtx, leave, ok := p.o.steps.enter()
 		if !ok {
-			t.rest()
 			return
 		}
 		defer leave()
@@ -54,23 +56,26 @@ func (p *nodeProbe) canonical(ctx context.Context) {
 			again()
 			return
 		}
+		if s.Error != "" {
+			t.lost(began, s.Error)
+			if written.due(s.Error, p.o.Log.Now(), evidence.Seconds(p.o.Beat), 0) {
+				p.o.Log.Put(s)
+			}
+			again()
+			return
+		}
+		ended := p.o.Log.Now()
 		if !p.full(ctx) {
 			again()
 			return
 		}
-		now := p.o.Log.Now()
 		p.mu.Lock()
-		same := p.last.Digest == n.Digest
-		if same && (s.Error == "" || written.due(s.Error, now, evidence.Seconds(p.o.Beat), 0)) {
+		same := p.seenAt >= ended && p.last.Digest == n.Digest
+		if same {
 			p.o.Log.Put(s)
 		}
-		settled := same && p.seen == stamp
+		settled := same && p.seen == now
 		p.mu.Unlock()
-		if s.Error != "" {
-			t.lost(began, s.Error)
-			again()
-			return
-		}
 		written = beat[string]{}
 		t.rest() // it has no beat: it is read when there is a reason to
 		t.read()
@@ -78,7 +83,7 @@ func (p *nodeProbe) canonical(ctx context.Context) {
 			again()
 			return
 		}
-		done.stamp = stamp
+		done = now
 		p.full(ctx)
 	})
 }

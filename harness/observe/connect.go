@@ -86,8 +86,8 @@ func late(err error) bool {
 
 // unanswered tells whether the server has said nothing in time.
 func unanswered(err error) bool {
-	var net net.Error
-	return pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &net) && net.Timeout()
+	var n net.Error
+	return pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &n) && n.Timeout()
 }
 
 // answered tells whether an error is the server's answer to a statement, not a broken or refused connection.

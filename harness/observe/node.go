@@ -40,9 +40,10 @@ type nodeProbe struct {
 	lockBeat   beat[evidence.Lock]
 	logged     beat[evidence.Node]
 
-	mu   sync.Mutex // of what the canonical readings look at
-	last evidence.Node
-	seen string // stamp of last
+	mu     sync.Mutex // of what the canonical readings look at
+	last   evidence.Node
+	seen   string          // stamp and digest of last: it changes with every change of the catalogs
+	seenAt evidence.Offset // when the digest was read
 }
 
 // applyError is the last error of a subscription's apply worker. It stands until the subscriber has got past what the
@@ -238,7 +239,7 @@ func (p *nodeProbe) fields(ctx context.Context, c *pgx.Conn, s *state, n *eviden
 		return false
 	}
 
-	// The stamp covers what has a row of its own for each object; the full digest, read once a beat as well, is the net.
+	// The stamp covers most of what migrations change; the full digest, read once a beat as well, is the net.
 	stale := p.stamp != s.stamp || full || began-p.digestAt >= evidence.Seconds(o.Beat)
 	if !stale {
 		p.digest.read()
@@ -305,7 +306,7 @@ func (p *nodeProbe) write(n evidence.Node, always bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last, p.seen = n, p.stamp
+	p.last, p.seen, p.seenAt = n, p.stamp+" "+n.Digest, p.digestAt
 	due := p.logged.due(key, p.o.Log.Now(), evidence.Seconds(p.o.Beat), evidence.Seconds(p.o.Interval/2))
 	if due || always {
 		p.o.Log.Put(&n)

@@ -1,0 +1,52 @@
+# Everything that is built goes to build/; reports go to reports/. Nothing is installed on the machine.
+SHELL := /bin/sh
+export PATH := $(CURDIR)/build/bin:$(PATH)
+
+# Only the driver that we use is linked into goose's command line.
+GOOSE_TAGS := no_clickhouse no_libsql no_mssql no_mysql no_sqlite3 no_vertica no_ydb no_spanner no_duckdb no_turso
+
+ENV ?= process
+SEED ?= 0
+PARALLEL ?= 3
+TAGS ?= @gate
+
+.PHONY: help drill test bench lint build tools doctor clean sample
+help:              ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+build/bin/backout: FORCE
+	@go build -o $@ ./harness/cmd/backout
+FORCE:
+
+build/bin/goose: go.mod go.sum
+	@echo "building goose's command line (once)"
+	@go build -tags '$(GOOSE_TAGS)' -o $@ github.com/pressly/goose/v3/cmd/goose
+
+build: build/bin/backout ## build backout
+tools: build/bin/goose   ## build the command lines that the sample's plans run
+
+doctor: build tools ## what this machine can run, and what is missing
+	@backout doctor
+
+drill: build tools ## run the drills of the gate and write their report
+	@backout run features --tags '$(TAGS)' --env $(ENV) --parallel $(PARALLEL) --seed $(SEED)
+
+test: doctor ## the tests
+	go vet ./...
+	go test ./...
+
+bench: tools ## the figures that the README claims, each beside its alternative in the same run
+	@./fixtures/bench
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l harness scenarios fixtures)" || { gofmt -l harness scenarios fixtures; exit 1; }
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+sample: build tools ## make reports/sample anew from a real run
+	@rm -rf build/sample && backout run features/controls/drops-a-column-without-data.feature --reports build/sample --seed 7
+	@rm -rf reports/sample && mkdir -p reports/sample && cp build/sample/*/* reports/sample/
+
+clean: build ## remove what a crashed run left behind, and build/
+	@backout clean
+	@rm -rf build

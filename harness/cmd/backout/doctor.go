@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"backout/harness/environment"
+	"backout/harness/environment/process"
+	"backout/harness/postgres"
+	"backout/harness/verdict"
+)
+
+// diagnosis is one thing that a drill needs of the machine.
+type diagnosis struct {
+	what  string
+	found string
+	mend  string // empty: it is there
+	must  bool
+}
+
+func doctorCommand() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can run, what is missing, and the command that mends it",
+		RunE: func(c *cobra.Command, _ []string) error {
+			missing := false
+			for _, d := range diagnose(dir) {
+				if d.mend == "" {
+					fmt.Fprintf(c.OutOrStdout(), "  ok       %-12s %s\n", d.what, d.found)
+					continue
+				}
+				missing = missing || d.must
+				fmt.Fprintf(c.OutOrStdout(), "  missing  %-12s %s\n           mend it: %s\n", d.what, d.found, d.mend)
+			}
+			if missing {
+				return exit{code: verdict.ExitBroke}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&dir, "postgres", "", "folder of PostgreSQL's programs")
+	return c
+}
+
+func diagnose(postgresDir string) []diagnosis {
+	system := diagnosis{what: "system", found: runtime.GOOS + "/" + runtime.GOARCH}
+	if runtime.GOOS != "linux" {
+		system.mend, system.must = "run drills on Linux: the process environment reads /proc", true
+	}
+	pg := diagnosis{what: "PostgreSQL", must: true}
+	if b, err := postgres.Find(postgresDir); err != nil {
+		pg.found, pg.mend = err.Error(), "apt-get install postgresql   (or let `backout run` fetch the programs into its cache)"
+	} else {
+		pg.found = b.Version + " in " + b.Dir
+	}
+	all := []diagnosis{system, pg}
+	for _, tool := range []struct{ name, mend, why string }{
+		{"goose", "make tools   (or: go install github.com/pressly/goose/v3/cmd/goose@v3.29.0)", "plans that run goose"},
+		{"psql", "apt-get install postgresql-client", "plans that run SQL files"},
+		{"go", "apt-get install golang   (1.26 or newer, from go.dev)", "building the sample services"},
+		{"git", "apt-get install git", "building the sample releases from their patches"},
+	} {
+		d := diagnosis{what: tool.name}
+		if path, err := exec.LookPath(tool.name); err != nil {
+			d.found, d.mend = "not on PATH; needed by "+tool.why, tool.mend
+		} else {
+			d.found = path
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+func cleanCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "clean",
+		Short: "Remove what a crashed run left behind",
+		Long:  "Stop the processes and remove the directories of runs that are no longer alive. Living runs are left alone.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			removed, err := environment.Clean(c.Context(), "")
+			for _, what := range removed {
+				fmt.Fprintln(c.OutOrStdout(), what)
+			}
+			if err == nil && len(removed) == 0 {
+				fmt.Fprintln(c.OutOrStdout(), "nothing was left behind")
+			}
+			return err
+		},
+	}
+}
+
+// controlCommand is the way in for scripts of a rollout or a rollback to the supervisor and the proxy of their drill.
+func controlCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "ctl", Hidden: true, DisableFlagParsing: true,
+		RunE: func(c *cobra.Command, args []string) error {
+			if code := process.Control(args, c.OutOrStdout(), c.ErrOrStderr()); code != 0 {
+				return exit{code: code}
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"backout/harness/drill"
+	"backout/harness/evidence"
+	"backout/harness/report"
+	"backout/harness/verdict"
+)
+
+func judgeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "judge DIR",
+		Short: "Judge a saved run again, from its log alone",
+		Long: `Work the verdict of a saved run out again from its evidence, with no environment at all, and write verdict.json anew.
+The same log gives the same verdict byte for byte. The exit code is that of the verdict.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			model, err := judge(args[0])
+			if err != nil {
+				return err
+			}
+			file, err := os.Create(filepath.Join(args[0], "verdict.json"))
+			if err != nil {
+				return err
+			}
+			if err := report.JSON(file, model); err != nil {
+				return err
+			}
+			if err := file.Close(); err != nil {
+				return err
+			}
+			v := model.Verdict
+			fmt.Fprintf(c.OutOrStdout(), "%s  %s\npromise list %d, head %s\n", strings.ToUpper(v.Verdict), v.Because, v.PromiseList, model.Head)
+			if v.ExpectedWhy != "" {
+				fmt.Fprintln(c.OutOrStdout(), v.ExpectedWhy)
+			}
+			if code := v.Exit(); code != verdict.ExitPass {
+				return exit{code: code}
+			}
+			return nil
+		},
+	}
+}
+
+// judge is drill.Judge with an error that teaches.
+func judge(dir string) (*report.Model, error) {
+	if _, err := os.Stat(filepath.Join(dir, drill.Log)); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", dir, errNoRun, err)
+	}
+	return drill.Judge(dir)
+}
+
+func reportCommand() *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use:   "report DIR",
+		Short: "Write a saved run's report again, from its log",
+		Example: `  backout report reports/20261123-064512-drops-a-column
+  backout report reports/20261123-064512-drops-a-column --format md`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			model, err := judge(args[0])
+			if err != nil {
+				return err
+			}
+			if format == "" {
+				if err := drill.Render(args[0], model); err != nil {
+					return err
+				}
+				for _, f := range report.Formats() {
+					fmt.Fprintln(c.OutOrStdout(), filepath.Join(args[0], f.File))
+				}
+				return nil
+			}
+			var known []string
+			for _, f := range report.Formats() {
+				if f.Name == format {
+					return f.Write(c.OutOrStdout(), model)
+				}
+				known = append(known, f.Name)
+			}
+			return fmt.Errorf("--format %s: expected one of %s", format, strings.Join(known, ", "))
+		},
+	}
+	c.Flags().StringVar(&format, "format", "", "write this one to standard output: html, junit, md, json; without it all are written into DIR")
+	return c
+}
+
+func evidenceCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "evidence DIR",
+		Short:   "Print a run's evidence, a line an event",
+		Long:    "Print every event of a run as a line of JSON, for people and grep. Findings cite events by their number, n.",
+		Example: "  backout evidence reports/20261123-064512-drops-a-column | grep '\"step\"'",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			path := filepath.Join(args[0], drill.Log)
+			if _, err := os.Stat(path); err != nil {
+				return fmt.Errorf("%s: %w: %w", args[0], errNoRun, err)
+			}
+			return evidence.Print(c.OutOrStdout(), path)
+		},
+	}
+}
+
+func planCommand() *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "plan [features...]",
+		Short: "Print the numbered plan of each drill and run nothing",
+		RunE: func(c *cobra.Command, args []string) error {
+			all, o, err := f.compile(args)
+			if err != nil {
+				return err
+			}
+			for _, s := range all {
+				fmt.Fprintf(c.OutOrStdout(), "%s\n%s\n", s.Name, s.Where())
+				if s.NotApplicable != "" {
+					fmt.Fprintf(c.OutOrStdout(), "    not applicable: %s\n\n", s.NotApplicable)
+					continue
+				}
+				for _, line := range s.Lines(o.Options) {
+					fmt.Fprintln(c.OutOrStdout(), line)
+				}
+				fmt.Fprintln(c.OutOrStdout())
+			}
+			return nil
+		},
+	}
+	f.add(c)
+	return c
+}

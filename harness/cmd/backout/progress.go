@@ -1,0 +1,254 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"backout/harness/drill"
+	"backout/harness/verdict"
+	"backout/scenarios"
+)
+
+// progress tells what drills do: a line a phase; on a terminal a last line for each drill says what is under way.
+type progress struct {
+	mu     sync.Mutex
+	out    io.Writer
+	json   bool
+	live   bool // out is a terminal
+	prefix bool // several drills at once: each line names its drill
+	order  []*drill.Spec
+	phase  map[*drill.Spec]drill.Progress
+	since  map[*drill.Spec]time.Time
+	drawn  int // live lines on the screen
+	stop   chan struct{}
+	done   sync.WaitGroup
+}
+
+func newProgress(out *os.File, asJSON, prefix bool) *progress {
+	return &progress{
+		out: out, json: asJSON, prefix: prefix,
+		live:  !asJSON && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb",
+		phase: map[*drill.Spec]drill.Progress{}, since: map[*drill.Spec]time.Time{}, stop: make(chan struct{}),
+	}
+}
+
+func (p *progress) begin(all []scenarios.Scenario, f flags) {
+	if p.live {
+		p.done.Go(p.redraw)
+	}
+	if len(all) > 1 {
+		p.say("", fmt.Sprintf("%d drills · %s · seed %d · %s windows", len(all), f.env, f.seed, f.windows), map[string]any{"drills": len(all), "seed": f.seed})
+	}
+}
+
+func (p *progress) redraw() {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-tick.C:
+			p.mu.Lock()
+			p.erase()
+			p.draw()
+			p.mu.Unlock()
+		}
+	}
+}
+
+func (p *progress) end() {
+	close(p.stop)
+	p.done.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+}
+
+func (p *progress) erase() {
+	for range p.drawn {
+		fmt.Fprint(p.out, "\x1b[1A\x1b[2K")
+	}
+	p.drawn = 0
+}
+
+func (p *progress) draw() {
+	if !p.live {
+		return
+	}
+	width, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil || width < 20 {
+		width = 80
+	}
+	for _, s := range p.order {
+		at, running := p.phase[s]
+		if !running {
+			continue
+		}
+		line := fmt.Sprintf("  … %s%s %.0f s  %s", p.who(s), at.Phase, time.Since(p.since[s]).Seconds(), at.Text)
+		if r := []rune(line); len(r) >= width {
+			line = string(r[:width-1])
+		}
+		fmt.Fprintln(p.out, line)
+		p.drawn++
+	}
+}
+
+func (p *progress) who(s *drill.Spec) string {
+	if !p.prefix {
+		return ""
+	}
+	return fmt.Sprintf("%-34s ", s.Short())
+}
+
+// say writes a line above the live ones.
+func (p *progress) say(who, line string, fields map[string]any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.json {
+		if fields == nil {
+			fields = map[string]any{"text": line}
+		}
+		if who != "" {
+			fields["drill"] = strings.TrimSpace(who)
+		}
+		if text, err := json.Marshal(fields); err == nil {
+			fmt.Fprintf(p.out, "%s\n", text)
+		}
+		return
+	}
+	p.erase()
+	fmt.Fprintln(p.out, line)
+	p.draw()
+}
+
+// note is what an environment tells of work that takes long.
+func (p *progress) note(text string) { p.say("", "  "+text, nil) }
+
+func (p *progress) started(s *drill.Spec) {
+	p.mu.Lock()
+	p.order = append(p.order, s)
+	p.mu.Unlock()
+	line := fmt.Sprintf("%s · %s: %s -> %s", s.Name, s.Service.Name, s.Bad.Name, s.Good.Name)
+	p.say(s.Short(), p.who(s)+line, map[string]any{"started": s.Name, "where": s.Where()})
+}
+
+func (p *progress) tell(s *drill.Spec, at drill.Progress) {
+	if !at.Done {
+		p.mu.Lock()
+		if p.phase[s].Phase != at.Phase {
+			p.since[s] = time.Now()
+		}
+		p.phase[s] = at
+		p.mu.Unlock()
+		if at.Text != "" && !p.live {
+			p.say(s.Short(), "  "+p.who(s)+at.Text, map[string]any{"phase": at.Phase, "text": at.Text})
+		}
+		return
+	}
+	line := fmt.Sprintf("  %s%-16s %6.1f s   %s", p.who(s), at.Phase, at.Took.Seconds(), at.Text)
+	p.say(s.Short(), line, map[string]any{"phase": at.Phase, "seconds": at.Took.Seconds(), "text": at.Text})
+}
+
+// ended tells a drill's verdict: the figures, and every broken promise with what to do.
+func (p *progress) ended(r drill.Result) {
+	spec := r.Spec
+	p.mu.Lock()
+	for s := range p.phase {
+		if s.Where() == spec.Where() && s.Name == spec.Name {
+			delete(p.phase, s)
+		}
+	}
+	p.mu.Unlock()
+	fields := map[string]any{"verdict": r.Word(), "where": spec.Where(), "because": r.Verdict.Because, "exit": r.Exit(), "dir": r.Dir}
+	p.say(spec.Short(), strings.Join(outcome(r), "\n"), fields)
+}
+
+// outcome is a drill's result as lines for people.
+func outcome(r drill.Result) []string {
+	v := r.Verdict
+	lines := []string{"", fmt.Sprintf("%s  %s", strings.ToUpper(r.Word()), r.Spec.Name)}
+	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	switch {
+	case r.NotApplicable != "":
+		add("  %s", r.NotApplicable)
+		return lines
+	case r.Err != nil:
+		add("  %v", r.Err)
+		if r.Dir != "" {
+			add("  evidence so far: %s", r.Dir)
+		}
+		return lines
+	}
+	add("  %s", v.Because)
+	if v.Expected != nil {
+		add("  %s", v.ExpectedWhy)
+	}
+	add("  restored %s (users %s), target %s", took(v.Speed.Seconds), took(v.Speed.Users), took(&v.Speed.Target))
+	if v.Expected == nil || !*v.Expected {
+		for _, a := range v.Assumptions {
+			if !a.Held {
+				add("  assumption failed: %s\n      %s", a.Name, a.Finding)
+			}
+		}
+		for _, pr := range v.Promises {
+			if pr.State == verdict.Broken || pr.State == verdict.Unjudged {
+				add("  %s: %s\n      %s%s", pr.State, pr.Name, pr.Finding, cited(pr.Evidence))
+				if pr.Remedy != "" {
+					add("      %s", pr.Remedy)
+				}
+			}
+		}
+	}
+	add("  report   %s", filepath.Join(r.Dir, "report.html"))
+	if r.Run != nil {
+		add("  again    %s", r.Run.Again)
+	}
+	return append(lines, "")
+}
+
+func cited(evidence []int64) string {
+	var text strings.Builder
+	for i, n := range evidence {
+		if i == 3 {
+			break
+		}
+		fmt.Fprintf(&text, "  #%d", n)
+	}
+	return text.String()
+}
+
+func took(seconds *float64) string {
+	switch {
+	case seconds == nil:
+		return "never"
+	case *seconds >= 120:
+		return fmt.Sprintf("%.4g min", *seconds/60)
+	}
+	return fmt.Sprintf("%.1f s", *seconds)
+}
+
+// summary is the last thing that a set prints: the verdicts and where the reports are.
+func (p *progress) summary(dir string, results []drill.Result) {
+	if p.json {
+		p.say("", "", map[string]any{"reports": dir})
+		return
+	}
+	if len(results) == 1 {
+		return
+	}
+	lines := []string{""}
+	for _, r := range results {
+		lines = append(lines, fmt.Sprintf("%-14s %-10s %s", r.Word(), took(r.Verdict.Speed.Seconds), r.Spec.Name))
+	}
+	lines = append(lines, "", "reports  "+filepath.Join(dir, "index.html"))
+	p.say("", strings.Join(lines, "\n"), nil)
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"backout/harness/drill"
+	"backout/harness/environment"
+	"backout/harness/report"
+	"backout/harness/verdict"
+	"backout/scenarios"
+)
+
+// flags are what `run` and `plan` share.
+type flags struct {
+	tags, env, windows string
+	services           []string
+	seed               int64
+	reports, name      string
+	parallel           int
+	json               bool
+	postgres           string
+	fetch              bool
+}
+
+func (f *flags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.tags, "tags", "", "only scenarios with these tags, as godog reads them: '@gate && ~@control'")
+	c.Flags().StringVar(&f.env, "env", "process", "where the drill happens: process")
+	c.Flags().StringVar(&f.windows, "windows", "gate", "how long service must stay restored: gate (10 s) or quarterly (60 s)")
+	c.Flags().StringSliceVar(&f.services, "services", []string{".", "services", "fixtures/services"}, "folders in which services are looked for")
+	c.Flags().Int64Var(&f.seed, "seed", 0, "seed of users, values and keys; 0 draws one and prints it")
+}
+
+func runCommand() *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "run [features...]",
+		Short: "Run drills and write their reports",
+		Long: `Run the drills of feature files or folders (features/ unless named; FILE:LINE is one scenario).
+
+All of them are compiled first: an unknown step, release or plan is told with file and line, and nothing is started.
+Drills tagged @alone judge latency; they run after the others with nothing beside them.`,
+		Example: `  backout run
+  backout run features/database/drops-a-column.feature:16 --seed 7
+  backout run --tags '@gate && ~@control' --parallel 3`,
+		RunE: func(c *cobra.Command, args []string) error { return run(c.Context(), args, f) },
+	}
+	f.add(c)
+	c.Flags().IntVar(&f.parallel, "parallel", 1, "how many drills run side by side")
+	c.Flags().StringVar(&f.reports, "reports", "reports", "folder under which this set of runs gets its own")
+	c.Flags().StringVar(&f.name, "name", "", "name of the set's folder; the default is taken from what is run")
+	c.Flags().BoolVar(&f.json, "json", false, "progress and results as lines of JSON on standard output")
+	c.Flags().StringVar(&f.postgres, "postgres", "", "folder of PostgreSQL's programs; found by itself when not given")
+	c.Flags().BoolVar(&f.fetch, "fetch", true, "fetch PostgreSQL's programs into the cache when the machine has none; --fetch=false forbids it")
+	return c
+}
+
+// compile loads all drills that the arguments select.
+func (f *flags) compile(paths []string) ([]scenarios.Scenario, scenarios.Options, error) {
+	if len(paths) == 0 {
+		paths = []string{"features"}
+	}
+	if f.seed == 0 {
+		f.seed = rand.Int64N(1_000_000) + 1
+	}
+	o := scenarios.Options{Services: f.services, Options: drill.Options{
+		Environment: f.env, Windows: f.windows, Seed: f.seed, Version: version(),
+	}}
+	if _, known := drill.Environments()[f.env]; !known {
+		return nil, o, fmt.Errorf("--env %s: expected one of %s", f.env, strings.Join(drill.EnvironmentNames(), ", "))
+	}
+	if _, err := drill.Windows(f.windows, false); err != nil {
+		return nil, o, fmt.Errorf("--%w", err)
+	}
+	all, err := scenarios.Load(paths, f.tags, o)
+	return all, o, err
+}
+
+func run(ctx context.Context, paths []string, f flags) error {
+	all, o, err := f.compile(paths)
+	if err != nil {
+		return err
+	}
+	if f.parallel < 1 {
+		return fmt.Errorf("--parallel %d: expected at least 1", f.parallel)
+	}
+	set := f.name
+	if set == "" {
+		set = setName(paths, all)
+	}
+	o.Set = filepath.Join(f.reports, time.Now().Format("20060102-150405")+"-"+set)
+	if err := os.MkdirAll(o.Set, 0o755); err != nil {
+		return fmt.Errorf("make the folder of the reports: %w", err)
+	}
+	if len(all) == 1 {
+		o.Dir = func(*drill.Spec) string { return o.Set }
+	}
+	tracer, flush, err := tracing(ctx)
+	if err != nil {
+		return err
+	}
+	defer flush()
+	o.Tracer = tracer
+	show := newProgress(os.Stdout, f.json, len(all) > 1 && f.parallel > 1)
+	o.Tell = show.tell
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	o.Start = func() (environment.Environment, error) {
+		return drill.NewEnvironment(f.env, drill.Place{
+			PostgresDir: f.postgres, Fetch: f.fetch, Self: []string{self, "ctl"}, Progress: show.note,
+		})
+	}
+	show.begin(all, f)
+	results := runAll(ctx, all, o, f.parallel, show)
+	show.end()
+	return conclude(o.Set, set, results, show)
+}
+
+// runAll runs the drills side by side, and then those that must be alone.
+func runAll(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, parallel int, show *progress) []drill.Result {
+	results := make([]drill.Result, len(all))
+	slots := make(chan struct{}, parallel)
+	var work sync.WaitGroup
+	one := func(i int) {
+		show.started(&all[i].Spec)
+		results[i] = scenarios.Run(ctx, all[i], o)
+		show.ended(results[i])
+	}
+	for i := range all {
+		if all[i].NotApplicable != "" {
+			results[i] = drill.Result{Spec: all[i].Spec, NotApplicable: all[i].NotApplicable}
+			show.ended(results[i])
+		} else if !all[i].Alone() {
+			slots <- struct{}{}
+			work.Go(func() { defer func() { <-slots }(); one(i) })
+		}
+	}
+	work.Wait()
+	for i := range all {
+		if all[i].NotApplicable == "" && all[i].Alone() {
+			one(i)
+		}
+	}
+	return results
+}
+
+// conclude writes the reports of the set and gives the exit code of all drills together.
+func conclude(dir, name string, results []drill.Result, show *progress) error {
+	s := report.Set{Name: name}
+	for _, r := range results {
+		s.Runs = append(s.Runs, r.Entry(dir))
+	}
+	var wrong error
+	if len(results) > 1 {
+		wrong = drill.RenderSet(dir, s)
+	}
+	show.summary(dir, results)
+	if wrong != nil {
+		return wrong
+	}
+	return exitOf(results)
+}
+
+// exitOf is the exit code over several drills: 3 beats 1 beats 2 beats 0; nothing applicable is 2.
+func exitOf(results []drill.Result) error {
+	worst, applicable := verdict.ExitPass, false
+	rank := map[int]int{verdict.ExitPass: 0, verdict.ExitInconclusive: 1, verdict.ExitFail: 2, verdict.ExitBroke: 3}
+	for _, r := range results {
+		if r.NotApplicable != "" {
+			continue
+		}
+		applicable = true
+		if rank[r.Exit()] > rank[worst] {
+			worst = r.Exit()
+		}
+	}
+	if !applicable {
+		return exit{verdict.ExitInconclusive, "no drill was applicable in this environment: nothing was shown"}
+	}
+	if worst == verdict.ExitPass {
+		return nil
+	}
+	return exit{code: worst}
+}
+
+func setName(paths []string, all []scenarios.Scenario) string {
+	switch {
+	case len(all) == 1:
+		return strings.TrimSuffix(filepath.Base(all[0].Path), ".feature")
+	case len(paths) == 1:
+		return strings.TrimSuffix(filepath.Base(paths[0]), ".feature")
+	}
+	return "drills"
+}
+
+var errNoRun = errors.New("expected the folder of a run, which holds evidence.ndjson.zst")

@@ -1,0 +1,214 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
+
+	"backout/harness/environment"
+	"backout/harness/evidence"
+	"backout/harness/observe"
+	"backout/harness/postgres"
+	"backout/harness/rollback"
+	"backout/harness/traffic"
+	"backout/harness/verdict"
+)
+
+// Options are how a drill is run, the same for all drills of a set.
+type Options struct {
+	Environment string // a name of Environments
+	Windows     string // gate, quarterly
+	Seed        int64
+	Set         string               // the folder under which each run gets its own
+	Dir         func(s *Spec) string // the folder of a run; nil: Set/Short
+	Start       func() (environment.Environment, error)
+	Tracer      trace.Tracer                 // nil: no spans are recorded
+	Tell        func(s *Spec, line Progress) // may be nil
+	Version     string                       // of backout
+}
+
+// Progress is one line of what a drill tells while it runs.
+type Progress struct {
+	Phase   string        // provisioned, baseline, the release ...
+	Took    time.Duration // 0 while it is under way
+	Text    string
+	Done    bool
+	Warning bool
+}
+
+// Drill is one run of a Spec. Its phases are called in order: Deploy, Decide, RollBack, Finish; Finish is always called.
+type Drill struct {
+	spec *Spec
+	o    Options
+	dir  string
+
+	log         *evidence.Log
+	run         *evidence.Run
+	env         environment.Environment
+	nodes       []node
+	db          *pgxpool.Pool // of the primary
+	frozen      *postgres.Frozen
+	before      postgres.Before
+	applyErrors map[string]int64
+	deployBegun evidence.Offset
+
+	load     *traffic.Traffic
+	watching *observe.Observer
+	runner   *rollback.Runner
+	clone    func(context.Context) (*environment.Clone, error)
+
+	mu    sync.Mutex // guards facts
+	facts *verdict.Facts
+
+	began   time.Time
+	decided bool
+	refused error // the plan's pre-check stopped it
+	stopped bool  // traffic and probes have ended
+	broke   error // the harness itself broke: what it was doing
+	closers []func(context.Context) error
+}
+
+// node is a Postgres node with its connection and the schema that it must come back to.
+type node struct {
+	postgres.Opened
+	target postgres.Schema
+}
+
+// New prepares a drill. Nothing is started.
+func New(spec *Spec, o Options) *Drill {
+	dir := filepath.Join(o.Set, spec.Short())
+	if o.Dir != nil {
+		dir = o.Dir(spec)
+	}
+	return &Drill{spec: spec, o: o, dir: dir, facts: verdict.New(), began: time.Now()}
+}
+
+// Deploy provisions the environment, measures the steady state, and deploys the release over the good one.
+func (d *Drill) Deploy(ctx context.Context) error {
+	return d.guard(func() error {
+		if err := d.provision(ctx); err != nil {
+			return fmt.Errorf("provision: %w", err)
+		}
+		if err := d.baseline(ctx); err != nil {
+			return fmt.Errorf("baseline: %w", err)
+		}
+		return d.deploy(ctx)
+	})
+}
+
+// Decide waits until the release has shown what it states, and decides to roll back.
+func (d *Drill) Decide(ctx context.Context) error {
+	return d.guard(func() error {
+		if d.decided {
+			return nil
+		}
+		d.decided = true
+		return d.decide(ctx)
+	})
+}
+
+// RollBack runs the plan, watches until service is restored and has stayed so, and audits the data at a quiet point.
+func (d *Drill) RollBack(ctx context.Context) error {
+	if err := d.Decide(ctx); err != nil {
+		return err
+	}
+	return d.guard(func() error {
+		if err := d.rollBack(ctx); err != nil {
+			return fmt.Errorf("roll back: %w", err)
+		}
+		if d.refused == nil {
+			if err := d.watch(ctx); err != nil {
+				return fmt.Errorf("watch: %w", err)
+			}
+		}
+		if err := d.quiet(ctx); err != nil {
+			return fmt.Errorf("reach a quiet point: %w", err)
+		}
+		if err := d.audit(ctx); err != nil {
+			return fmt.Errorf("audit: %w", err)
+		}
+		return nil
+	})
+}
+
+// guard keeps the first error of a phase: Finish says with it that the harness broke, or was interrupted.
+func (d *Drill) guard(phase func() error) error {
+	if d.broke != nil {
+		return d.broke
+	}
+	d.broke = phase()
+	return d.broke
+}
+
+// phase begins a phase in the log and gives a function that tells people how it ended.
+func (d *Drill) phase(name, shown string) (done func(format string, args ...any)) {
+	start := time.Now()
+	d.log.Put(&evidence.Phase{Name: name})
+	d.tell(Progress{Phase: shown})
+	return func(format string, args ...any) {
+		d.tell(Progress{Phase: shown, Took: time.Since(start), Text: d.log.Clean(fmt.Sprintf(format, args...)), Done: true})
+	}
+}
+
+func (d *Drill) tell(p Progress) {
+	if d.o.Tell != nil {
+		d.o.Tell(d.spec, p)
+	}
+}
+
+func (d *Drill) clock(name, why string) { d.log.Put(&evidence.Clock{Name: name, Why: why}) }
+
+// now asks the facts about this instant.
+func ask[T any](d *Drill, question func(f *verdict.Facts, now evidence.Offset) T) T {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return question(d.facts, d.log.Now())
+}
+
+// until asks every tick until the answer is yes. It ends with the context.
+func until(ctx context.Context, tick time.Duration, yes func() bool) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		if yes() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
+}
+
+// pass lets a stated window pass: it is a length of observation, not a wait for something to happen.
+func pass(ctx context.Context, window time.Duration) error {
+	timer := time.NewTimer(window)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// onExit registers what Finish closes, last in first out.
+func (d *Drill) onExit(f func(context.Context) error) { d.closers = append(d.closers, f) }
+
+func (d *Drill) close(ctx context.Context) error {
+	var wrong []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		wrong = append(wrong, d.closers[i](ctx))
+	}
+	d.closers = nil
+	return errors.Join(wrong...)
+}

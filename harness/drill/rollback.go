@@ -1,0 +1,98 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"backout/harness/evidence"
+	"backout/harness/rollback"
+	"backout/harness/verdict"
+)
+
+// rollBack runs the plan: its pre-checks, its steps, its validation. What fails in it is evidence, not an error of ours.
+func (d *Drill) rollBack(ctx context.Context) error {
+	done := d.phase("rollback", "rolled back")
+	plan := d.spec.Plan
+	if err := d.runner.Before(ctx, plan, d); err != nil {
+		var refused *rollback.Refused
+		if !errors.As(err, &refused) {
+			return err
+		}
+		d.refused = refused
+		done("the plan refused before it changed anything: %v", refused)
+		return nil
+	}
+	d.clock(evidence.ClockStarted, "")
+	failed := d.runner.Steps(ctx, plan)
+	d.clock(evidence.ClockCommandReturned, "")
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if failed != nil {
+		done("%v", failed)
+		return nil
+	}
+	done("%d of %d steps", len(plan.Steps), len(plan.Steps))
+	return nil
+}
+
+// watch observes until service has stayed restored for the stability window, or the promised time has passed, or
+// nothing that is missing has changed for the patience. The plan's validation runs meanwhile.
+func (d *Drill) watch(ctx context.Context) error {
+	done := d.phase("watch", "restored")
+	start := d.log.Now()
+	validated := make(chan error, 1)
+	go func() { validated <- d.runner.After(ctx, d.spec.Plan, d) }()
+
+	patience := evidence.Seconds(seconds(d.run.Windows.Patience))
+	limit := evidence.Seconds(seconds(d.spec.limit()))
+	var state verdict.State
+	var missing []string
+	changed := start
+	why := ""
+	err := until(ctx, 100*time.Millisecond, func() bool {
+		state = ask(d, (*verdict.Facts).Restored)
+		now := d.log.Now()
+		if !slices.Equal(state.Missing, missing) {
+			missing, changed = slices.Clone(state.Missing), now
+		}
+		switch {
+		case state.Held:
+			why = "service has stayed restored for the stability window"
+		case now-start >= limit:
+			why = "the promised time has passed"
+		case now-changed >= patience:
+			why = fmt.Sprintf("nothing that is missing has changed for %g s", float64(patience))
+		default:
+			return false
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	if err := <-validated; err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	d.clock(evidence.ClockWatchEnded, why)
+	if state.Held {
+		done("and stayed so for %g s", d.run.Windows.Stability)
+	} else {
+		done("never: %s", joined(state.Missing))
+	}
+	return nil
+}
+
+// joined names the first of what is missing.
+func joined(missing []string) string {
+	switch len(missing) {
+	case 0:
+		return "nothing could be judged"
+	case 1:
+		return missing[0]
+	}
+	return fmt.Sprintf("%s; and %d more", missing[0], len(missing)-1)
+}

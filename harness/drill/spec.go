@@ -1,0 +1,259 @@
+// Package drill runs the phases of one drill. Drill.go is the page that tells the whole story.
+package drill
+
+import (
+	"fmt"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"backout/harness/evidence"
+	"backout/harness/service"
+	"backout/harness/verdict"
+)
+
+// Spec is a drill as it was compiled from a scenario, before anything was started.
+type Spec struct {
+	Name    string   // the scenario's
+	Feature string   // the feature's name
+	Path    string   // of the feature file
+	Line    int      // of the scenario
+	Text    string   // of the feature file
+	Tags    []string // without duplicates, "@gate"
+
+	Service    *service.Service
+	Dependants []*service.Service
+	Runs       map[string]*service.Release // what the dependants run, by service
+	Good       *service.Release            // before, and the target of the rollback
+	Bad        *service.Release            // what is deployed and rolled back
+	Plan       *service.Plan
+
+	Streaming bool
+	Logical   bool
+	Rows      map[string]int // table -> rows, over the service's own
+	Rate      float64        // journeys per second
+	Users     int
+
+	Promises []evidence.Promise
+	Expect   *evidence.Expect
+}
+
+// Alone says whether the drill judges latency, and so must run with nothing beside it.
+func (s *Spec) Alone() bool {
+	for _, t := range s.Tags {
+		if t == "@alone" {
+			return true
+		}
+	}
+	return false
+}
+
+// Where is the scenario's place, "features/database/drops-a-column.feature:14".
+func (s *Spec) Where() string { return fmt.Sprintf("%s:%d", s.Path, s.Line) }
+
+// Short is a name for a folder and for a line of progress.
+func (s *Spec) Short() string {
+	base := strings.TrimSuffix(filepath.Base(s.Path), ".feature")
+	return fmt.Sprintf("%s-%d", base, s.Line)
+}
+
+// Windows of a drill by name. A gate is short enough for each sprint's CI; a quarterly drill waits longer, since some
+// reconcilers do.
+func Windows(name string, alone bool) (evidence.Windows, error) {
+	w := evidence.Windows{Name: name, Baseline: 5, Beat: 1, Probe: 0.1}
+	if alone {
+		w.Baseline = 15
+	}
+	switch name {
+	case "gate":
+		w.Stability, w.Patience = 10, 15
+	case "quarterly":
+		w.Stability, w.Patience = 60, 120
+	default:
+		return w, fmt.Errorf("windows %q: expected gate or quarterly", name)
+	}
+	return w, nil
+}
+
+// inFlight is the limit of journeys under way at once: two seconds of arrivals, which a steady service never reaches.
+func inFlight(rate float64) int { return max(50, int(2*rate)) }
+
+// resolve is the first event of the log: everything that judging needs.
+func (s *Spec) resolve(o Options) (*evidence.Run, error) {
+	windows, err := Windows(o.Windows, s.Alone())
+	if err != nil {
+		return nil, err
+	}
+	digests, err := s.digests()
+	if err != nil {
+		return nil, err
+	}
+	run := &evidence.Run{
+		Name: s.Name, Feature: s.Feature, Path: s.Path, Line: s.Line, Text: s.Text, Tags: s.Tags,
+		Again: fmt.Sprintf("backout run %s --env %s --seed %d", s.Where(), o.Environment, o.Seed),
+		Seed:  o.Seed, Environment: o.Environment, Alone: s.Alone(), Windows: windows,
+		Traffic:     evidence.Traffic{Rate: s.Rate, Users: s.Users, InFlight: inFlight(s.Rate)},
+		Service:     s.Service.Evidence(),
+		Good:        s.Good.Name,
+		Release:     s.Bad.Evidence(),
+		Plan:        s.Plan.Evidence(),
+		PromiseList: verdict.PromiseList,
+		Promises:    s.Promises,
+		Expect:      s.Expect,
+		Digests:     digests,
+		Machine:     machine(),
+	}
+	if windows.Name != "gate" {
+		run.Again += " --windows " + windows.Name
+	}
+	run.Release.Schema = s.Bad.MigrateTo != s.Good.MigrateTo
+	for _, d := range s.Dependants {
+		run.Dependants = append(run.Dependants, d.Evidence())
+	}
+	for i := 1; i <= s.Service.Instances; i++ {
+		run.Instances = append(run.Instances, fmt.Sprintf("%s-%d", s.Service.Name, i))
+	}
+	if s.Service.Database != nil {
+		run.Nodes = append(run.Nodes, "primary")
+		if s.Streaming {
+			run.Nodes = append(run.Nodes, "streaming")
+		}
+		if s.Logical {
+			run.Nodes = append(run.Nodes, "logical")
+		}
+	}
+	return run, nil
+}
+
+func (s *Spec) digests() (map[string]string, error) {
+	return service.Digests(append([]string{s.Path, s.Service.Path}, s.Bad.Files(s.Plan)...)...)
+}
+
+// Lines are the numbered drill plan, as `backout plan` prints it. Nothing is run for it.
+func (s *Spec) Lines(o Options) []string {
+	w, err := Windows(o.Windows, s.Alone())
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var lines []string
+	say := func(format string, args ...any) {
+		lines = append(lines, fmt.Sprintf("%2d  ", len(lines)+1)+fmt.Sprintf(format, args...))
+	}
+	nodes := "no database"
+	if s.Service.Database != nil {
+		nodes = "primary"
+		if s.Streaming {
+			nodes += ", streaming replica"
+		}
+		if s.Logical {
+			nodes += ", logical replica"
+		}
+		if rows := rowText(s.Rows); rows != "" {
+			nodes += " with " + rows
+		}
+	}
+	say("provision   %s: %s; %d instances of %s on %s%s", o.Environment, nodes, s.Service.Instances, s.Service.Name, s.Good.Name, dependantText(s.Dependants))
+	say("traffic     %g journeys per second by %d users, at most %d in flight, seed %d", s.Rate, s.Users, inFlight(s.Rate), o.Seed)
+	say("baseline    %g s of steady state", w.Baseline)
+	for _, step := range s.Bad.Rollout {
+		say("deploy      %s: %s", s.Bad.Name, oneLine(step.Run))
+	}
+	say("expect      %s", expectation(s.Bad))
+	for _, c := range s.Plan.Before {
+		say("pre-check   %s", c.Words())
+	}
+	for _, step := range s.Plan.Steps {
+		say("roll back   %s: %s  (within %s, again: %s)", step.Name, oneLine(step.Run), step.Timeout, step.Again)
+	}
+	for _, c := range s.Plan.After {
+		say("validate    %s", c.Words())
+	}
+	say("watch       until service has stayed restored for %g s; at most %s; patience %g s", w.Stability, time.Duration(s.limit()*float64(time.Second)), w.Patience)
+	say("audit       quiet point; ledger, frozen rows, fingerprints, schema, references, invariants, sequences, jobs, sessions, dependants")
+	said := "" // one sentence may stand for several checks
+	for _, p := range s.Promises {
+		if p.Text != said {
+			say("promise     %s", p.Text)
+		}
+		said = p.Text
+	}
+	if e := s.Expect; e != nil && e.Fails != "" {
+		say("expect      the drill fails because %q", e.Fails)
+	} else if e != nil {
+		say("expect      the plan refuses because %q", e.Refuses)
+	}
+	return lines
+}
+
+// limit is how many seconds after the decision watching ends at the latest.
+func (s *Spec) limit() float64 {
+	limit := s.Service.Evidence().Target
+	for _, p := range s.Promises {
+		if p.Within > 0 {
+			limit = p.Within
+		}
+	}
+	return limit
+}
+
+func expectation(r *service.Release) string {
+	switch {
+	case r.Good:
+		return r.Name + " is good: it is rolled back 5 s after it was deployed, and must lose nothing"
+	case len(r.Harms) > 0:
+		var parts []string
+		for _, h := range r.Harms {
+			parts = append(parts, harmText(h))
+		}
+		return "harm within " + r.Within.String() + ": " + strings.Join(parts, "; ")
+	}
+	var parts []string
+	for name, t := range r.Traps {
+		parts = append(parts, fmt.Sprintf("%s at least %g", name, t.AtLeast))
+	}
+	sort.Strings(parts)
+	return "traps within " + r.Within.String() + ": " + strings.Join(parts, "; ")
+}
+
+func harmText(h service.Harm) string {
+	whose := ""
+	if h.Service != "" {
+		whose = h.Service + "'s "
+	}
+	switch {
+	case h.SuccessBelow > 0:
+		return fmt.Sprintf("success of %s%s below %g %%", whose, h.Journey, 100*h.SuccessBelow)
+	case h.LatencyAbove > 0:
+		return fmt.Sprintf("p95 of %s%s above %s", whose, h.Journey, h.LatencyAbove)
+	case h.Restarts > 0:
+		return fmt.Sprintf("an instance restarts at least %d times", h.Restarts)
+	case h.MemoryAbove > 0:
+		return fmt.Sprintf("an instance takes more than %d MB", h.MemoryAbove>>20)
+	case h.Invariant != "":
+		return fmt.Sprintf("%q is broken", h.Invariant)
+	}
+	return fmt.Sprintf("jobs %q fail", h.JobsFailed)
+}
+
+func rowText(rows map[string]int) string {
+	var parts []string
+	for table, n := range rows {
+		parts = append(parts, fmt.Sprintf("%d %s", n, table))
+	}
+	sort.Strings(parts)
+	return strings.Join(parts, ", ")
+}
+
+func dependantText(dependants []*service.Service) string {
+	var names []string
+	for _, d := range dependants {
+		names = append(names, d.Name)
+	}
+	if names == nil {
+		return ""
+	}
+	return "; " + strings.Join(names, ", ")
+}
+
+func oneLine(command string) string { return strings.Join(strings.Fields(command), " ") }

@@ -1,0 +1,111 @@
+package drill
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"backout/harness/evidence"
+)
+
+// warmth follows the journeys of the first seconds, to know when the steady state may be measured and what it was.
+type warmth struct {
+	mu   sync.Mutex
+	now  func() evidence.Offset
+	seen []sample
+	all  map[string]bool // journeys that must have succeeded once
+	over bool            // the steady state was measured: nothing more is kept
+}
+
+type sample struct {
+	at   evidence.Offset
+	ms   float64
+	name string
+	ok   bool
+	why  string
+}
+
+func newWarmth(log *evidence.Log, journeys []string) *warmth {
+	w := &warmth{now: log.Now, all: map[string]bool{}}
+	for _, j := range journeys {
+		w.all[j] = true
+	}
+	log.Tap(func(e evidence.Event) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if e.Journey == nil || w.over {
+			return
+		}
+		j := e.Journey
+		w.seen = append(w.seen, sample{at: e.T, ms: j.MS, name: j.Name, ok: j.Outcome == evidence.OK,
+			why: fmt.Sprintf("%s %s: request %d got status %d %s", j.Name, j.Outcome, j.Step, j.Status, j.Error)})
+	})
+	return w
+}
+
+// reached: every journey of the service has succeeded, and within the last second none failed.
+func (w *warmth) reached() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	done := map[string]bool{}
+	recent := 0
+	now := w.now()
+	for _, s := range w.seen {
+		if s.ok && w.all[s.name] {
+			done[s.name] = true
+		}
+		if s.at >= now-1 {
+			if !s.ok {
+				return false
+			}
+			recent++
+		}
+	}
+	return recent > 0 && len(done) == len(w.all)
+}
+
+// last is the last mismatch, for the error when it was never reached.
+func (w *warmth) last() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range slices.Backward(w.seen) {
+		if !s.ok {
+			return s.why
+		}
+	}
+	return fmt.Sprintf("%d journeys ended, none failed, but not every journey has succeeded yet", len(w.seen))
+}
+
+// since ends the following and says what was seen since an offset, in words.
+func (w *warmth) since(from evidence.Offset) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	var ms []float64
+	failed := map[string]int{}
+	until := from
+	for _, s := range w.seen {
+		if s.at < from {
+			continue
+		}
+		until = max(until, s.at)
+		if !s.ok {
+			failed[s.name]++
+			continue
+		}
+		ms = append(ms, s.ms)
+	}
+	if len(ms) == 0 {
+		return "no journey succeeded"
+	}
+	slices.Sort(ms)
+	bad := 0
+	for _, n := range failed {
+		bad += n
+	}
+	total := len(ms) + bad
+	var text strings.Builder
+	fmt.Fprintf(&text, "%.0f/s, %.1f %% succeed, p95 %.0f ms", float64(total)/max(0.001, float64(until-from)), 100*float64(len(ms))/float64(total), ms[len(ms)*95/100])
+	return text.String()
+}

@@ -1,0 +1,164 @@
+package drill
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"backout/harness/environment"
+	"backout/harness/evidence"
+	"backout/harness/postgres"
+	"backout/harness/rollback"
+	"backout/harness/service"
+)
+
+// The plan's checks ask the drill through rollback.World.
+var _ rollback.World = (*Drill)(nil)
+
+// Instances are those of the drilled service, now.
+func (d *Drill) Instances() []service.Instance {
+	var own []service.Instance
+	for _, i := range d.env.Instances() {
+		if i.Service == d.spec.Service.Name {
+			own = append(own, i)
+		}
+	}
+	return own
+}
+
+// Dependants are the services that depend on the drilled one.
+func (d *Drill) Dependants() []*service.Service { return d.spec.Dependants }
+
+// Clone hands out the side stage that was begun when the release was deployed, since starting one takes a second that
+// the rollback should not wait for.
+func (d *Drill) Clone(ctx context.Context) (urls map[string]string, close func() error, err error) {
+	if d.clone == nil {
+		d.prepareClone(ctx)
+	}
+	clone, err := d.clone(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return clone.URLs, clone.Close, nil
+}
+
+// prepareClone begins a clone in the background when the plan has a pre-check that needs it.
+func (d *Drill) prepareClone(ctx context.Context) {
+	needed := false
+	for _, c := range d.spec.Plan.Before {
+		needed = needed || c.Dependants != ""
+	}
+	if !needed || d.clone != nil {
+		return
+	}
+	type result struct {
+		clone *environment.Clone
+		err   error
+	}
+	ready := make(chan struct{})
+	var r result
+	go func() {
+		defer close(ready)
+		r.clone, r.err = d.env.Clone(context.WithoutCancel(ctx))
+	}()
+	var once sync.Once
+	d.onExit(func(context.Context) (err error) {
+		<-ready
+		once.Do(func() {
+			if r.clone != nil {
+				err = r.clone.Close()
+			}
+		})
+		return err
+	})
+	d.clone = func(ctx context.Context) (*environment.Clone, error) {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-ready:
+		}
+		if r.err != nil {
+			return nil, r.err
+		}
+		own := *r.clone
+		own.Close = func() (err error) {
+			once.Do(func() { err = r.clone.Close() })
+			return err
+		}
+		return &own, nil
+	}
+}
+
+// Journey runs one journey once. It is no traffic: neither in the log nor in the ledger.
+func (d *Drill) Journey(ctx context.Context, service, journey, baseURL string) error {
+	if baseURL == "" {
+		baseURL = d.env.URL(service)
+	}
+	j := d.load.Once(ctx, service, journey, baseURL)
+	if j.Outcome == evidence.OK {
+		return nil
+	}
+	return fmt.Errorf("%s of %s: request %d got status %d %s", journey, service, j.Step, j.Status, j.Error)
+}
+
+// Artefact says what is missing of a release in its deployed directory.
+func (d *Drill) Artefact(ctx context.Context, release string) error {
+	r, err := d.spec.Service.Release(release)
+	if err != nil {
+		return err
+	}
+	dir, err := d.env.Stage(ctx, r)
+	if err != nil {
+		return fmt.Errorf("the artefact of %s: %w", release, err)
+	}
+	p := d.spec.Service.Process
+	if p == nil || len(p.Command) == 0 || filepath.IsAbs(p.Command[0]) || !strings.Contains(p.Command[0], "/") {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(dir, p.Command[0])); err != nil {
+		return fmt.Errorf("the artefact of %s is not there: %w", release, err)
+	}
+	return nil
+}
+
+// currentStep is the span of the command that runs now, so that a user's error can be traced to it.
+func (d *Drill) currentStep() trace.SpanContext {
+	if d.runner == nil {
+		return trace.SpanContext{}
+	}
+	return d.runner.Current()
+}
+
+// opened are the nodes with their connections.
+func (d *Drill) opened() []postgres.Opened {
+	all := make([]postgres.Opened, len(d.nodes))
+	for i, n := range d.nodes {
+		all[i] = n.Opened
+	}
+	return all
+}
+
+func (d *Drill) primaryNode() *node {
+	for i := range d.nodes {
+		if d.nodes[i].Role == "primary" {
+			return &d.nodes[i]
+		}
+	}
+	return nil
+}
+
+// passwordOf is the password in a URL; empty when there is none.
+func passwordOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.User == nil {
+		return ""
+	}
+	password, _ := u.User.Password()
+	return password
+}

@@ -1,0 +1,190 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cucumber/godog"
+	messages "github.com/cucumber/messages/go/v21"
+
+	"backout/harness/drill"
+	"backout/harness/service"
+)
+
+// Scenario is one compiled drill, or the reason why it does not apply to the environment.
+type Scenario struct {
+	drill.Spec
+	NotApplicable string
+}
+
+// Load compiles all drills of the feature files and folders that the tags select. Nothing is started. Every mistake is
+// in the error, with file and line.
+func Load(paths []string, tags string, o Options) ([]Scenario, error) {
+	suite := godog.TestSuite{Name: "backout", Options: &godog.Options{Paths: paths, Tags: tags}}
+	features, err := suite.RetrieveFeatures()
+	if err != nil {
+		return nil, fmt.Errorf("read features: %w", err)
+	}
+	var all []Scenario
+	var wrong []error
+	for _, f := range features {
+		if f.GherkinDocument.Feature == nil {
+			wrong = append(wrong, fmt.Errorf("%s: expected a Feature, found an empty file", f.Uri))
+			continue
+		}
+		for _, pickle := range f.Pickles {
+			s, err := compile(source{doc: f.GherkinDocument, text: string(f.Content)}, pickle, o)
+			if err != nil {
+				wrong = append(wrong, err)
+				continue
+			}
+			all = append(all, s)
+		}
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no scenario in %s has the tags %q: nothing would be drilled", strings.Join(paths, ", "), tags)
+	}
+	return all, nil
+}
+
+// source is a feature file, parsed.
+type source struct {
+	doc  *messages.GherkinDocument
+	text string
+}
+
+// lines finds the line of each node of the document by its id.
+func (s source) lines() map[string]int {
+	found := map[string]int{}
+	steps := func(all []*messages.Step) {
+		for _, st := range all {
+			found[st.Id] = int(st.Location.Line)
+		}
+	}
+	child := func(b *messages.Background, sc *messages.Scenario) {
+		if b != nil {
+			steps(b.Steps)
+		}
+		if sc == nil {
+			return
+		}
+		found[sc.Id] = int(sc.Location.Line)
+		steps(sc.Steps)
+		for _, ex := range sc.Examples {
+			for _, row := range ex.TableBody {
+				found[row.Id] = int(row.Location.Line)
+			}
+		}
+	}
+	for _, c := range s.doc.Feature.Children {
+		child(c.Background, c.Scenario)
+		if c.Rule != nil {
+			for _, rc := range c.Rule.Children {
+				child(rc.Background, rc.Scenario)
+			}
+		}
+	}
+	return found
+}
+
+// compile turns one scenario into a drill.
+func compile(src source, pickle *messages.Pickle, o Options) (Scenario, error) {
+	lines := src.lines()
+	path, _, _ := cutLine(pickle.Uri)
+	d := &draft{services: o.Services, environment: o.Environment}
+	d.Name, d.Feature, d.Path, d.Line, d.Text = pickle.Name, src.doc.Feature.Name, path, lines[pickle.AstNodeIds[0]], src.text
+	seen := map[string]bool{}
+	for _, t := range pickle.Tags {
+		if !seen[t.Name] {
+			d.Tags = append(d.Tags, t.Name)
+		}
+		seen[t.Name] = true
+	}
+	vocabulary := Vocabulary()
+	var wrong []error
+	for _, step := range pickle.Steps {
+		sentence, words, err := find(vocabulary, step.Text)
+		if err == nil {
+			err = sentence.say(d, words)
+		}
+		if errors.Is(err, service.ErrNoPlan) {
+			return Scenario{Spec: d.Spec, NotApplicable: err.Error()}, nil
+		}
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("%s:%d: %w", path, lines[step.AstNodeIds[0]], err))
+			break // what follows stands on this step
+		}
+	}
+	if wrong == nil {
+		if err := d.whole(); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", d.Where(), err))
+		}
+	}
+	return Scenario{Spec: d.Spec}, errors.Join(wrong...)
+}
+
+// whole checks what only the end of a scenario can show.
+func (d *draft) whole() error {
+	switch {
+	case d.Service == nil:
+		return errors.New(`expected a service: Given the service "NAME"`)
+	case d.Bad == nil:
+		return errors.New(`expected a release: When release "NAME" is deployed over "NAME"`)
+	case d.Plan == nil:
+		return errors.New(`expected a rollback: When it is rolled back by its plan`)
+	case d.Rate == 0:
+		return errors.New(`expected traffic, since without it nothing is observed: And 50 journeys per second by 20 users`)
+	case len(d.Promises) == 0 && d.Expect == nil:
+		return errors.New(`expected a promise: Then service is restored`)
+	case len(d.Promises) > 0 && d.Expect != nil:
+		return errors.New("a drill that must fail promises nothing else: leave the promises to the right rollback")
+	}
+	return nil
+}
+
+// cutLine takes the line number off "path.feature:14".
+func cutLine(uri string) (path, line string, ok bool) {
+	i := strings.LastIndex(uri, ".feature:")
+	if i < 0 {
+		return uri, "", false
+	}
+	return uri[:i+len(".feature")], uri[i+len(".feature:"):], true
+}
+
+// reread is the source of a scenario that godog hands over, which knows its path alone.
+func reread(pickle *godog.Scenario, o Options) (Scenario, error) {
+	path, _, _ := cutLine(pickle.Uri)
+	if _, err := os.Stat(path); err != nil {
+		return Scenario{}, err
+	}
+	suite := godog.TestSuite{Options: &godog.Options{Paths: []string{path}}}
+	features, err := suite.RetrieveFeatures()
+	if err != nil {
+		return Scenario{}, err
+	}
+	for _, f := range features {
+		for _, p := range f.Pickles {
+			if same(p, pickle) {
+				return compile(source{doc: f.GherkinDocument, text: string(f.Content)}, p, o)
+			}
+		}
+	}
+	return Scenario{}, fmt.Errorf("%s: the scenario %q is not in the file any more", path, pickle.Name)
+}
+
+func same(a *messages.Pickle, b *godog.Scenario) bool {
+	if a.Name != b.Name || len(a.Steps) != len(b.Steps) {
+		return false
+	}
+	for i := range a.Steps {
+		if a.Steps[i].Text != b.Steps[i].Text {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,136 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"backout/harness/drill"
+	"backout/harness/evidence"
+	"backout/harness/verdict"
+)
+
+// then are the sentences that promise. They only declare: when the drill has ended the verdict judges all of them, so
+// that every broken promise is seen and not the first alone.
+func then() []Sentence {
+	decide := func(ctx context.Context, r *drill.Drill) error { return r.Decide(ctx) }
+	return []Sentence{
+		sentence(`users are harmed`, func(d *draft, _ []string) error {
+			return d.expects("users are harmed", "harms")
+		}, decide),
+		sentence(`the trap is there`, func(d *draft, _ []string) error {
+			return d.expects("the trap is there", "traps")
+		}, decide),
+		sentence(`nobody is harmed`, func(d *draft, _ []string) error {
+			return d.expects("nobody is harmed", "good")
+		}, decide),
+
+		promise(`service is restored`, verdict.Restored),
+		sentence(`service is restored within {n} minutes`, func(d *draft, w []string) error { return d.within(w[0], "minutes", 60) }, nil),
+		sentence(`service is restored within {n} seconds`, func(d *draft, w []string) error { return d.within(w[0], "seconds", 1) }, nil),
+		promise(`every acknowledged {word} exists exactly once`,
+			verdict.WritesExactlyOnce,
+			verdict.EffectsExactlyOnce,
+			verdict.NothingResurrected,
+			verdict.NoPhantoms),
+		promise(`every node has the schema and the data of before`,
+			verdict.NodesHaveSchema,
+			verdict.NodesHoldSameRows,
+			verdict.FrozenUnchanged),
+		promise(`every node has the schema of before`, verdict.NodesHaveSchema),
+		promise(`rows that nobody touched are unchanged`, verdict.FrozenUnchanged),
+		promise(`every instance serves the target release`, verdict.InstancesServe),
+		promise(`users stay signed in`, verdict.SessionsAccepted),
+		promise(`every job from before is done`, verdict.JobsDone),
+		sentence(`{word} still reads {word}'s {word}`, func(d *draft, w []string) error {
+			if err := d.needService(); err != nil {
+				return err
+			}
+			if !slices.Contains(d.Service.Dependants, w[0]) {
+				return fmt.Errorf("%s is no dependant of %s: %s names %v", w[0], d.Service.Name, d.Service.Path, d.Service.Dependants)
+			}
+			d.promise(evidence.Promise{Check: verdict.DependantsWork, Of: w[0], Text: fmt.Sprintf("%s still reads %s's %s", w[0], w[1], w[2])})
+			return nil
+		}, nil),
+		sentence(`latency is back at the baseline's`, func(d *draft, _ []string) error {
+			if !d.Alone() {
+				return fmt.Errorf("only an @alone drill judges latency: tag the scenario @alone")
+			}
+			d.promise(evidence.Promise{Check: verdict.LatencyBack, Text: "latency is back at the baseline's"})
+			return nil
+		}, nil),
+
+		sentence(`the drill fails because {name}`, func(d *draft, w []string) error {
+			if !slices.Contains(verdict.Names(), w[0]) {
+				return fmt.Errorf("no check is called %q; the checks:\n    %s", w[0], strings.Join(verdict.Names(), "\n    "))
+			}
+			d.Expect = &evidence.Expect{Fails: w[0]}
+			return nil
+		}, nil),
+		sentence(`the plan refuses because {name}`, func(d *draft, w []string) error {
+			if d.Plan == nil {
+				return fmt.Errorf("no plan is given yet: say first: When it is rolled back by its plan")
+			}
+			kinds := []string{}
+			for _, c := range d.Plan.Before {
+				kinds = append(kinds, c.Kind())
+			}
+			if !slices.Contains(kinds, w[0]) {
+				return fmt.Errorf("%s has no pre-check %q: it has %v", d.Plan.Path, w[0], kinds)
+			}
+			d.Expect = &evidence.Expect{Refuses: w[0]}
+			return nil
+		}, nil),
+	}
+}
+
+// promise is a sentence that stands for one or more checks.
+func promise(form string, checks ...string) Sentence {
+	s := sentence(form, nil, nil)
+	s.say = func(d *draft, words []string) error {
+		for _, check := range checks {
+			d.promise(evidence.Promise{Check: check, Text: spoken(form, words)})
+		}
+		return nil
+	}
+	return s
+}
+
+func (d *draft) promise(p evidence.Promise) { d.Promises = append(d.Promises, p) }
+
+func (d *draft) within(count, unit string, seconds float64) error {
+	n, err := number(count)
+	if err != nil {
+		return err
+	}
+	if n <= 0 {
+		return fmt.Errorf("expected a time above 0, found %s %s", count, unit)
+	}
+	text := fmt.Sprintf("service is restored within %s %s", count, unit)
+	d.promise(evidence.Promise{Check: verdict.Restored, Text: text})
+	d.promise(evidence.Promise{Check: verdict.RestoredInTime, Text: text, Within: n * seconds})
+	return nil
+}
+
+// expects checks that the release states what the sentence takes from it.
+func (d *draft) expects(text, key string) error {
+	if d.Bad == nil {
+		return fmt.Errorf(`nothing is deployed yet: say first: When release "NAME" is deployed over "NAME"`)
+	}
+	states := map[string]bool{"harms": len(d.Bad.Harms) > 0, "traps": len(d.Bad.Traps) > 0, "good": d.Bad.Good}
+	if !states[key] {
+		return fmt.Errorf("%q takes what the release states, but %s/release.yaml has no `%s`", text, d.Bad.Dir, key)
+	}
+	return nil
+}
+
+// spoken is a form with its words in place of the braces.
+func spoken(form string, words []string) string {
+	for _, w := range words {
+		if i, j := strings.IndexByte(form, '{'), strings.IndexByte(form, '}'); i >= 0 && j > i {
+			form = form[:i] + w + form[j+1:]
+		}
+	}
+	return form
+}

@@ -1,0 +1,56 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+
+	"backout/harness/drill"
+)
+
+// when are the sentences that make something happen.
+func when() []Sentence {
+	deploy := func(ctx context.Context, r *drill.Drill) error { return r.Deploy(ctx) }
+	rollBack := func(ctx context.Context, r *drill.Drill) error { return r.RollBack(ctx) }
+	return []Sentence{
+		sentence(`release {name} is deployed over {name}`, func(d *draft, w []string) (err error) {
+			if d.deployed {
+				return fmt.Errorf("%q is deployed already: a drill deploys one release", d.Bad.Name)
+			}
+			d.deployed = true
+			if d.Bad, err = d.release(w[0]); err != nil {
+				return err
+			}
+			if d.Good, err = d.release(w[1]); err != nil {
+				return err
+			}
+			if !d.Good.Good {
+				return fmt.Errorf("%s is not a good release: a drill rolls back to one that is", w[1])
+			}
+			for _, h := range d.Bad.Harms {
+				if h.LatencyAbove > 0 && !d.Alone() {
+					return fmt.Errorf("%s harms latency, which only an @alone drill judges: tag the scenario @alone", w[0])
+				}
+			}
+			return nil
+		}, deploy),
+		sentence(`it is rolled back by its plan`, func(d *draft, _ []string) error { return d.takePlan("") }, rollBack),
+		sentence(`it is rolled back by the plan {name}`, func(d *draft, w []string) error { return d.takePlan(w[0]) }, rollBack),
+	}
+}
+
+func (d *draft) takePlan(name string) (err error) {
+	if d.Bad == nil {
+		return fmt.Errorf(`nothing is deployed yet: say first: When release "NAME" is deployed over "NAME"`)
+	}
+	if d.planGiven {
+		return fmt.Errorf("it is rolled back already: a drill runs one plan")
+	}
+	d.planGiven = true
+	if d.Plan, err = d.Bad.Plan(name, d.environment); err != nil {
+		return err
+	}
+	if d.Plan.From != d.Bad.Name || d.Plan.To != d.Good.Name {
+		return fmt.Errorf("%s: expected a plan from %s to %s, found one from %s to %s", d.Plan.Path, d.Bad.Name, d.Good.Name, d.Plan.From, d.Plan.To)
+	}
+	return nil
+}

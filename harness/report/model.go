@@ -492,6 +492,9 @@ func (b *Builder) Cut(why string) { b.m.Cut = why }
 func (b *Builder) Model(v verdict.Verdict, head string) *Model {
 	m := b.m
 	m.Verdict, m.Head = v, head
+	if m.End == nil && m.Cut == "" {
+		m.Cut = fmt.Sprintf("It stops after event %d, at %s.", m.Events, offset(m.Seconds))
+	}
 	for _, s := range b.open {
 		m.alerts = append(m.alerts, *s)
 	}

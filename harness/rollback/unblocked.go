@@ -40,7 +40,9 @@ select l.virtualtransaction, coalesce(l.pid, 0), l.mode, c.relname,
 from pg_catalog.pg_locks l
 join pg_catalog.pg_class c on c.oid = l.relation
 left join pg_catalog.pg_stat_activity a on a.pid = l.pid
-left join pg_catalog.pg_prepared_xacts p on l.pid is null and l.virtualtransaction = '-1/' || p.transaction
+left join pg_catalog.pg_locks x on l.pid is null and x.pid is null and x.locktype = 'transactionid' and x.granted
+  and x.virtualtransaction = l.virtualtransaction
+left join pg_catalog.pg_prepared_xacts p on p.transaction = x.transactionid
 where l.locktype = 'relation' and l.granted
   and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
   and l.relation = any($1::oid[])
@@ -65,6 +67,7 @@ type holder struct {
 func (h holder) blocks() string {
 	who := fmt.Sprintf("pid %d (%s%s)", h.pid, h.user, prefixed(", ", h.app))
 	switch {
+	case h.transaction == "": // none
 	case h.pid == 0:
 		return fmt.Sprintf("prepared transaction '%s'%s holds %s on %s", h.gid, since(h.prepared), h.mode, h.table)
 	case strings.HasPrefix(h.state, "idle in transaction") && h.idle > idle.Seconds():
@@ -114,7 +117,11 @@ func unblocked(ctx context.Context, r *Runner, p *service.Plan, c service.Check,
 			}
 			for _, h := range found {
 				text := nodes[v] + ": " + h.blocks()
-				if h.query != "" {
+				switch {
+				case h.query == "":
+				case h.pid != 0 && h.state == "" && h.age < 0:
+					text += " (what it does is hidden from this role: grant it pg_read_all_stats)"
+				default:
 					text += ": " + short(r.Log.Clean(h.query))
 				}
 				blocked[i] = append(blocked[i], text)
@@ -176,12 +183,14 @@ func sample(ctx context.Context, url string, tables []string) ([]holder, error) 
 		counted := map[string]bool{}
 		for _, h := range now {
 			key := h.transaction + " " + h.table
-			before, ok := seen[key]
-			if counted[key] || ok && before.blocks() != "" {
+			if counted[key] {
 				continue // a transaction may hold several modes; one is enough to tell
 			}
 			counted[key] = true
-			h.seen = before.seen + 1
+			before := seen[key]
+			if h.seen = before.seen + 1; h.blocks() == "" && before.blocks() != "" {
+				continue // it is idle no longer: it was in the way all the same
+			}
 			seen[key] = h
 		}
 	}

@@ -247,6 +247,9 @@ func TestChecks(t *testing.T) {
 		{verdict.Restored, "sessions are refused", bad(evidence.CheckSessions, "token", 4, ""), verdict.Broken, fails, "4 of 10 kept values of token from before are refused"},
 		{verdict.Restored, "an instance is not seen while it matters", noReading("shop-2", 34, 60), verdict.Unjudged, open, "shop-2 was not seen for more than three beats"},
 		{verdict.Restored, "a gap in the only window", func(l *log) { l.at(41.5, &evidence.Gap{Of: "node primary", From: 38, To: 41, Why: "time-outs"}) }, verdict.Unjudged, open, "primary was not observed: time-outs"},
+		{verdict.Restored, "a node gives no answer in time", all(node("streaming", 38, 60, func(n *evidence.Node) { n.Reachable, n.Error = false, "no answer within 900 ms" }), func(l *log) {
+			l.at(45.9, &evidence.Gap{Of: "node streaming", From: 37.9, To: 45.9, Why: "no answer within 900 ms"})
+		}), verdict.Unjudged, open, "streaming was not observed: no answer within 900 ms"},
 		{verdict.Restored, "a gap, but what is missing is seen", all(noReading("shop-2", 34, 60), instance("shop-3", 28, end, func(i *evidence.Instance) { i.Release = "v2" })), verdict.Broken, fails, "shop-3 serves v2"},
 		{verdict.Restored, "the schema changed and was not read since", node("primary", 38, 60, func(n *evidence.Node) { n.Digest = "ddd" }), verdict.Unjudged, open, "the primary's schema has changed and was not read since"},
 		{verdict.Restored, "no traffic is no success", func(l *log) {

@@ -110,7 +110,7 @@ func (j *judging) replicas() []Replica {
 			}
 		}
 		p := f.instancePart(name, forever)
-		p.unknown = append(p.unknown, f.gaps["instance "+name]...)
+		f.blind(&p)
 		t, ok := p.converged(j.end)
 		add(r, t, ok)
 	}
@@ -134,7 +134,8 @@ func (j *judging) replicas() []Replica {
 			r.Evidence = list[len(list)-1].n
 		}
 		schema := f.schemaPart(name, forever)
-		health.unknown = append(health.unknown, f.gaps["node "+name]...)
+		f.blind(&health)
+		f.blind(&schema)
 		t, ok := health.converged(j.end)
 		s, same := schema.converged(j.end)
 		add(r, max(t, s), ok && same)

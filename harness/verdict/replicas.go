@@ -144,11 +144,7 @@ func follow[T any](p *part, list []reading[T], now, beat tick, say func(T, tick)
 func (f *Facts) parts(now tick) []part {
 	var all []part
 	add := func(p part) {
-		for _, g := range f.gaps[p.gapName()] {
-			g.text = strings.TrimSuffix(p.name+" was not observed: "+g.text, ": ")
-			p.unknown = append(p.unknown, g)
-		}
-		p.bad, p.unknown = apart(p.bad), apart(p.unknown)
+		f.blind(&p)
 		all = append(all, p)
 	}
 	for _, name := range f.run.Instances {
@@ -177,15 +173,39 @@ func (f *Facts) parts(now tick) []part {
 	return all
 }
 
-// gapName is how observe calls it in a gap.
-func (p *part) gapName() string {
+// blind lays the gaps of the observation over a part. What seemed bad in a gap, a node that gave no answer in time, was not
+// seen: a reading that timed out is a gap.
+func (f *Facts) blind(p *part) {
+	for _, of := range p.gaps() {
+		for _, g := range f.gaps[of] {
+			g.text = strings.TrimSuffix(p.name+" was not observed: "+g.text, ": ")
+			p.unknown = append(p.unknown, g)
+			if of != "node "+p.name {
+				continue
+			}
+			p.bad = slices.DeleteFunc(p.bad, func(s span) bool {
+				in := s.from >= g.from && s.from < g.to
+				if in {
+					p.unknown = append(p.unknown, s)
+				}
+				return in
+			})
+		}
+	}
+	p.bad, p.unknown = apart(p.bad), apart(p.unknown)
+}
+
+// gaps are the names under which observe writes gaps of a part.
+func (p *part) gaps() []string {
 	switch {
 	case p.instance:
-		return "instance " + p.name
+		return []string{"instance " + p.name}
+	case p.schema:
+		return []string{"digest " + p.name}
 	case p.node:
-		return "node " + p.name
+		return []string{"node " + p.name, "lag " + p.name}
 	}
-	return p.name // "job outbox", "cache pages"
+	return []string{p.name} // "job outbox", "cache pages"
 }
 
 func sorted(list []string) []string {

@@ -20,12 +20,19 @@ func TestFrozen(t *testing.T) {
 		insert into orders select i, E'C\t' || i, i, date '2025-01-01' + i % 700 from generate_series(1, 3000) i;
 		create table lines (order_id bigint, n int, primary key (order_id, n)); insert into lines select i, 1 from generate_series(1, 3000) i`
 	primary, other := pair(t, script)
-	f, err := postgres.Freeze(t.Context(), primary, map[string]string{"orders": "created_at < '2026-01-01'", "public.lines": "order_id <= 1000"})
+	do(t, primary, "create publication p for table orders, lines; create table alone (id int primary key); insert into alone values (1)")
+	f, err := postgres.Freeze(t.Context(), primary, map[string]string{"orders": "created_at < '2026-01-01'", "public.lines": "order_id <= 1000", "alone": "true"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Drop(context.Background())
 	kept := f.Tables()
+	if got := f.Check(t.Context(), primary); len(got) != 3 {
+		t.Errorf("on the primary: expected three tables, found %+v", got)
+	}
+	if got := f.Check(t.Context(), other); len(got) != 2 {
+		t.Errorf("on the subscriber: expected the two published tables, found %+v", got)
+	}
 	if kept["lines"] != 1000 || kept["orders"] < 1000 || kept["orders"] > 2000 {
 		t.Fatalf("kept %v", kept)
 	}
@@ -120,6 +127,9 @@ func TestReferences(t *testing.T) {
 	}
 	if len(all) != 5 {
 		t.Errorf("expected 5 findings, found %+v", all)
+	}
+	if all := postgres.References(t.Context(), tr.bare(t), nil, nil); len(all) != 1 || !all[0].Asked || all[0].Of != "primary" {
+		t.Errorf("without references: %+v", all)
 	}
 	n.Role = "logical"
 	if all := postgres.References(t.Context(), n, undeclared, []string{"orders", "lines"}); len(all) != 1 {

@@ -24,7 +24,8 @@ const (
 type Barrier struct {
 	Timeout time.Duration
 	// ApplyErrors is what ApplyErrors found on each logical node from when on no error may have happened. A node that
-	// is not in it counts from the call of Quiet.
+	// is not in it counts from the call of Quiet, which is right after a rollback: apply may have stopped while the bad
+	// release was there, and what counts is that it goes on now.
 	ApplyErrors map[string]int64
 	// Log is the end of what a node has written, which holds the text of apply errors; may be nil.
 	Log func(node string) string

@@ -32,7 +32,8 @@ func (r reference) name() string {
 // References looks for orphans: rows that lead nowhere, by every foreign key that the node declares, whether PostgreSQL
 // enforces it (NOT VALID, triggers disabled) or not, and by those that service.yaml names. There is one finding
 // CheckReferences for each, of "node/table.column -> table.column"; Checked counts the rows that refer to something.
-// On a subscriber those between tables that are not both published are left out, since the others hold nothing.
+// On a subscriber those between tables that are not both published are left out, since the others hold nothing. A node
+// without any has one finding that says so.
 func References(ctx context.Context, n Opened, undeclared []service.Reference, published []string) []evidence.Finding {
 	failed := func(of string, err error) evidence.Finding {
 		return evidence.Finding{Check: evidence.CheckReferences, Of: of, Error: err.Error()}
@@ -69,6 +70,9 @@ func References(ctx context.Context, n Opened, undeclared []service.Reference, p
 			f = failed(f.Of, err)
 		}
 		out = append(out, f)
+	}
+	if len(out) == 0 {
+		out = append(out, evidence.Finding{Check: evidence.CheckReferences, Of: n.Name, Asked: true, Text: "there are no references"})
 	}
 	return out
 }

@@ -11,7 +11,7 @@ import (
 
 // Sequences compares each sequence with the column that it numbers, which it is owned by or which takes it as its
 // default: one finding CheckSequences for each, of "node/sequence", bad when the next value is there already or was
-// passed. A subscriber's sequences stay where they were, so there they are not asked.
+// passed. A node without any has one finding that says so. A subscriber's sequences stay where they were, so there they are not asked.
 func Sequences(ctx context.Context, n Opened) []evidence.Finding {
 	if n.Role == Logical {
 		return nil
@@ -62,6 +62,9 @@ func Sequences(ctx context.Context, n Opened) []evidence.Finding {
 			f.Text = fmt.Sprintf("the next value is %s, but %s.%s is at %s already", next, shown(s.Table), s.Column, used)
 		}
 		out = append(out, f)
+	}
+	if len(out) == 0 {
+		out = append(out, evidence.Finding{Check: evidence.CheckSequences, Of: n.Name, Asked: true, Text: "no sequence numbers a column"})
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -195,4 +196,17 @@ func build(ctx context.Context, b postgres.Binaries) (*trio, error) {
 		return t, err
 	}
 	return t, run(ctx, t.primary.URL, shopRows)
+}
+
+// bare is the primary's database postgres, which has nothing in it.
+func (t *trio) bare(tb testing.TB) postgres.Opened {
+	tb.Helper()
+	n := t.primary.Node
+	n.URL = strings.Replace(n.URL, "/shop?", "/postgres?", 1)
+	o, err := postgres.OpenNode(tb.Context(), n)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(o.Close)
+	return o
 }

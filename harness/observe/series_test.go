@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"backout/harness/evidence"
+	"backout/harness/service"
 )
 
 func TestBeatDue(t *testing.T) {
@@ -93,5 +94,47 @@ func TestLag(t *testing.T) {
 	}
 	if s, _ := h.lag(100007, 200+99999-10); s != 11 {
 		t.Errorf("expected 11 s, found %v", s)
+	}
+}
+
+// While two nodes say that they are the primary, lag is measured against the one that said so first; when that one is
+// gone, the other takes over with a history of its own.
+func TestLead(t *testing.T) {
+	c := newCluster()
+	probes := map[string]*nodeProbe{}
+	for _, name := range []string{"primary", "streaming"} {
+		p := &nodeProbe{name: name, subject: &subject[service.Node]{}}
+		p.now.Store(&service.Node{Name: name, Role: name})
+		c.join(p)
+		probes[name] = p
+	}
+	leader := func() string {
+		n, _ := c.primaryNode()
+		return n.Name
+	}
+	if got := leader(); got != "primary" {
+		t.Errorf("before any reading: expected the node that was provisioned as primary, found %q", got)
+	}
+	probes["primary"].leads.Store(true)
+	c.lead("primary", 1, 1000, map[string]int64{"sub": 900})
+	c.lead("primary", 2, 2000, map[string]int64{"sub": 900})
+	probes["streaming"].leads.Store(true)
+	c.lead("streaming", 3, 1500, nil)
+	if got := leader(); got != "primary" || c.at() != 2000 {
+		t.Errorf("two primaries: expected the first at 2000, found %q at %d", got, c.at())
+	}
+	if s := c.slot("sub"); s.seconds != 1 || s.bytes != 100 || s.none {
+		t.Errorf("slot: expected 1 s and 100 bytes behind the reading before, found %+v", s)
+	}
+	if s := c.slot("other"); !s.none {
+		t.Errorf("a slot that is not there: found %+v", s)
+	}
+	probes["primary"].leads.Store(false)
+	c.lead("streaming", 4, 1600, nil)
+	if got := leader(); got != "streaming" || c.at() != 1600 {
+		t.Errorf("after the promotion: expected streaming at 1600, found %q at %d", got, c.at())
+	}
+	if s, b, _ := c.behind(5, 1600); s != 0 || b != 0 {
+		t.Errorf("a node that follows the promoted one: expected 0, found %v s, %d bytes", s, b)
 	}
 }

@@ -373,7 +373,7 @@ func (a *audit) phantoms(ctx context.Context) {
 	for key := range a.own {
 		known[key] = struct{}{}
 	}
-	first := map[string]string{} // query -> the journey under which it was asked
+	first := map[string]evidence.Finding{} // query -> what it gave when it was asked
 	for _, j := range a.service.Journeys {
 		for _, r := range j.Steps {
 			if r.Write == nil {
@@ -386,14 +386,14 @@ func (a *audit) phantoms(ctx context.Context) {
 				continue
 			}
 			if other, asked := first[r.Write.All]; asked {
-				f.Asked, f.Text = true, "asked together with "+other
+				f.Asked, f.Error, f.Text = other.Asked, other.Error, "asked together with "+other.Of
 				a.log.Put(&f)
 				continue
 			}
-			first[r.Write.All] = j.Name
 			if err := a.phantom(ctx, &f, r.Write.All, known); err != nil {
 				f.Asked, f.Error = false, a.clean(err.Error())
 			}
+			first[r.Write.All] = f
 			a.log.Put(&f)
 		}
 	}

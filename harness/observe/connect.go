@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -101,6 +102,8 @@ func (o *Observer) why(err error) string {
 	var pg *pgconn.PgError
 	var connect *pgconn.ConnectError
 	switch {
+	case errors.As(err, &pg) && pg.Code == "57014" && strings.Contains(pg.Message, "user request"): // our own cancel
+		return fmt.Sprintf("no answer within %s", o.timeout())
 	case errors.As(err, &pg):
 		return o.clean(fmt.Sprintf("%s (%s)", pg.Message, pg.Code))
 	case unanswered(err):

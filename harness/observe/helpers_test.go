@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -75,6 +77,18 @@ func (s *seen) await(t testing.TB, what string, after int64, holds func(evidence
 // gaps of a subject; of everything for "".
 func (s *seen) gaps(of string) []evidence.Event {
 	return s.events(0, func(e evidence.Event) bool { return e.Gap != nil && (of == "" || e.Gap.Of == of) })
+}
+
+// unforced are the gaps that are not the fault of a machine on which too much else runs.
+func (s *seen) unforced(of string) []evidence.Event {
+	return slices.DeleteFunc(s.gaps(of), func(e evidence.Event) bool {
+		for _, forced := range []string{"too busy", "statement timeout", "no answer within", "the primary could not be read"} {
+			if strings.Contains(e.Gap.Why, forced) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 func node(name string, holds func(*evidence.Node) bool) func(evidence.Event) bool {

@@ -36,7 +36,6 @@ type nodeProbe struct {
 	digestAt   evidence.Offset
 	usedAt     evidence.Offset
 	applyError applyError
-	lock       evidence.Lock
 	lockBeat   beat[evidence.Lock]
 	logged     beat[evidence.Node]
 

@@ -72,7 +72,7 @@ func TestNodes(t *testing.T) {
 	if err := o.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if gaps := s.gaps(""); len(gaps) > 0 {
+	if gaps := s.unforced(""); len(gaps) > 0 {
 		t.Errorf("gaps: %+v", *gaps[0].Gap)
 	}
 	for _, n := range tr.nodes() {
@@ -124,7 +124,7 @@ func TestNotBlockedByAccessExclusive(t *testing.T) {
 			return len(s.events(mark, node(name, func(n *evidence.Node) bool { return n.Reachable && n.Error == "" }))) >= 6
 		})
 	}
-	if gaps := s.gaps(""); len(gaps) > 0 {
+	if gaps := s.unforced(""); len(gaps) > 0 {
 		t.Fatalf("a gap while orders was locked: %+v", *gaps[0].Gap)
 	}
 	if _, err := holder.Exec(t.Context(), "rollback"); err != nil {
@@ -144,7 +144,7 @@ func TestNotBlockedByAccessExclusive(t *testing.T) {
 	if err := o.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	for _, g := range s.gaps("") {
+	for _, g := range s.unforced("") {
 		if !strings.HasPrefix(g.Gap.Of, "migration ") {
 			t.Errorf("gap %+v; expected gaps of the migration only", *g.Gap)
 		}
@@ -225,7 +225,7 @@ func TestNodeDiesAndComesBack(t *testing.T) {
 	}
 	defer again.Kill(context.Background())
 	s.await(t, "the node is up again", mark, up)
-	if gaps := s.gaps("node primary"); len(gaps) > 0 {
+	if gaps := s.unforced("node primary"); len(gaps) > 0 {
 		t.Errorf("gap %+v: a node that refuses was observed", *gaps[0].Gap)
 	}
 

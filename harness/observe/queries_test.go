@@ -66,7 +66,7 @@ func TestQueries(t *testing.T) {
 	o.Step(false)
 	mark = s.last()
 	s.await(t, "asked again", mark, job(func(j *evidence.Job) bool { return j.OK && j.Open == 2 }))
-	if gaps := s.gaps(""); len(gaps) > 0 {
+	if gaps := s.unforced(""); len(gaps) > 0 {
 		t.Errorf("gap %+v; expected none, a step is a reason to rest", *gaps[0].Gap)
 	}
 

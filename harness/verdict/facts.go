@@ -92,7 +92,20 @@ func New() *Facts {
 // Cut says that the log ended at an offset without its End event, and why.
 func (f *Facts) Cut(at evidence.Offset, why string) { f.cut = &cut{t: ticks(at), why: why} }
 
-// Add folds the next event of the log.
+// Add folds the next event of the log. Run comes first; of each Clock the first counts. Instances, nodes, jobs, caches,
+// probes and journeys are no observations any more once the phase "destroy" has begun. Findings count whenever they come:
+//
+//   - Asked says whether there is an answer, Bad how much of it is wrong. An answer with an Error and nothing bad is none,
+//     but for CheckQuiet, where the Error is the cause.
+//   - Every question that a drill must ask is asked by name, also when all is well: one finding for each writing journey
+//     (ledger, phantoms), effect, kind of job, kept value and dependant; for each node quiet, migrations and leftovers;
+//     for the primary and each physical standby every frozen table, invariant and undeclared reference, and at least one
+//     sequence and reference. What a subscriber holds is judged where it was asked.
+//   - A write that was taken back has two fates, its own and, with Cancels, that of taking it back. An audited Write with
+//     an Effect is about that effect alone. Writes that were invoked after the quiet point are the audit's own.
+//
+// Schema events "baseline", "watch" and "audit" say whether the node equals its target; "target" gives the digest of the
+// schema that the plan states.
 func (f *Facts) Add(e evidence.Event) {
 	t := ticks(e.T)
 	if t > f.last {

@@ -21,7 +21,7 @@ const fetched = embedded.V15
 
 // findPostgres finds PostgreSQL's programs, or fetches them when it may, and the user whom instances run as.
 func (m *machine) findPostgres(ctx context.Context) error {
-	bin, err := postgres.Find(m.options.PostgresDir)
+	bin, err := m.find(m.options.PostgresDir)
 	installed := bin.Dir
 	if errors.Is(err, postgres.ErrNoPostgres) && m.options.PostgresDir == "" {
 		if !m.options.Fetch {
@@ -29,7 +29,7 @@ func (m *machine) findPostgres(ctx context.Context) error {
 		}
 		var fetching error
 		if bin, installed, fetching = m.fetch(ctx); fetching != nil {
-			return fmt.Errorf("no PostgreSQL on this machine, and it could not be fetched: %w\ninstall it: apt-get install postgresql", fetching)
+			return fmt.Errorf("%w, and it could not be fetched: %w\ninstall it: apt-get install postgresql", postgres.ErrNoPostgres, fetching)
 		}
 		err = nil
 	}

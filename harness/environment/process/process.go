@@ -40,7 +40,8 @@ type machine struct {
 	temp    string
 	state   string // folder of the register
 	self    []string
-	stages  keyed // a release is staged once
+	find    func(dir string) (postgres.Binaries, error) // postgres.Find
+	stages  keyed                                       // a release is staged once
 
 	life context.Context // ends with Destroy
 	end  context.CancelFunc
@@ -97,7 +98,7 @@ type node struct {
 
 // New makes an environment. It starts and writes nothing before Provision or Stage.
 func New(o Options) (environment.Environment, error) {
-	m := &machine{options: o, cache: o.Cache, temp: o.Temp, state: o.Register, self: o.Self,
+	m := &machine{options: o, cache: o.Cache, temp: o.Temp, state: o.Register, self: o.Self, find: postgres.Find,
 		proxies: map[string]*proxy{}, known: make(chan struct{}), tails: map[string]string{}}
 	if m.cache == "" {
 		dir, err := os.UserCacheDir()

@@ -55,12 +55,13 @@ type order struct {
 }
 
 func newSupervisor(register *environment.Register, owner *syscall.Credential) *supervisor {
-	s := &supervisor{register: register, owner: owner, grace: 10 * time.Second, fork: make(chan func()), instances: map[string]*instance{}}
+	fork := make(chan func())
+	s := &supervisor{register: register, owner: owner, grace: 10 * time.Second, fork: fork, instances: map[string]*instance{}}
 	// Pdeathsig follows the thread that forked, not the process: all instances are started from one thread, which
 	// lives until the supervisor is closed.
 	go func() {
 		runtime.LockOSThread()
-		for f := range s.fork {
+		for f := range fork {
 			f()
 		}
 	}()

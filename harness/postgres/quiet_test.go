@@ -26,7 +26,7 @@ func TestQuietNamesTheCause(t *testing.T) {
 			t.Errorf("expected %q, found %+v", cause, f)
 		}
 	}
-	const brief = 300 * time.Millisecond
+	const brief = time.Second
 
 	do(t, tr.streaming, "select pg_wal_replay_pause()")
 	f := ask("streaming", brief)

@@ -13,10 +13,15 @@ import (
 
 func read(t testing.TB, n postgres.Opened) postgres.Schema {
 	t.Helper()
-	s, err := postgres.ReadSchema(t.Context(), n.Pool)
-	if err != nil {
-		t.Fatalf("%s: %v", n.Name, err)
-	}
+	var s postgres.Schema
+	until(t, "the schema of "+n.Name+" is read within its time-outs", func() (read bool) {
+		var err error
+		s, err = postgres.ReadSchema(t.Context(), n.Pool)
+		if err != nil && !strings.Contains(err.Error(), "timeout") { // a busy machine may need a second try
+			t.Fatalf("%s: %v", n.Name, err)
+		}
+		return err == nil
+	})
 	return s
 }
 

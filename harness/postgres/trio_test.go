@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,43 +24,40 @@ type trio struct {
 	top                         string
 }
 
-// shared is set by TestMain; nil without PostgreSQL.
-var (
-	shared *trio
-	absent error
-)
+// shared makes the trio when the first test wants it; TestMain takes it away. It is nil without PostgreSQL.
+var shared = sync.OnceValues(func() (*trio, error) {
+	b, err := postgres.Find("")
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	t, err := build(ctx, b)
+	made = t
+	return t, err
+})
+
+var made *trio
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		if os.Getenv("POSTGRES_TEST_DIR") != "" { // the second process of TestServerDiesWithTheHarness needs no trio
-			return m.Run()
-		}
-		b, err := postgres.Find("")
-		if err != nil {
-			absent = err
-			return m.Run()
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		shared, err = build(ctx, b)
-		if shared != nil {
-			defer shared.close()
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "make primary, standby and subscriber:", err)
-			return 1
-		}
-		return m.Run()
-	}())
+	code := m.Run()
+	if made != nil {
+		made.close()
+	}
+	os.Exit(code)
 }
 
 // nodes is the trio; the test is skipped where there is no PostgreSQL.
 func nodes(t testing.TB) *trio {
 	t.Helper()
-	if shared == nil {
-		t.Skip(absent)
+	tr, err := shared()
+	if errors.Is(err, postgres.ErrNoPostgres) {
+		t.Skip(err)
 	}
-	return shared
+	if err != nil {
+		t.Fatalf("make primary, standby and subscriber: %v", err)
+	}
+	return tr
 }
 
 func (t *trio) all() []postgres.Opened {

@@ -36,7 +36,7 @@ func (d *Drill) quiet(ctx context.Context) error {
 	}
 	d.drain(ctx)
 	if len(d.nodes) > 0 {
-		d.put(postgres.Quiet(ctx, d.opened(), postgres.Barrier{Timeout: quietWithin, ApplyErrors: d.applyErrors, Log: d.env.Log}))
+		d.put(postgres.Quiet(ctx, d.opened(), postgres.Barrier{Timeout: quietWithin, Log: d.env.Log}))
 	}
 	d.clock(evidence.ClockQuietReached, "")
 	done("no write in flight, jobs and replicas caught up as far as they do")

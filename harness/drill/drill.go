@@ -55,7 +55,6 @@ type Drill struct {
 	db          *pgxpool.Pool // of the primary
 	frozen      *postgres.Frozen
 	before      postgres.Before
-	applyErrors map[string]int64
 	deployBegun evidence.Offset
 
 	load     *traffic.Traffic

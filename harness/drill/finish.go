@@ -99,18 +99,16 @@ func (d *Drill) Finish(ctx context.Context) Result {
 	return result
 }
 
-// Log is the name of the evidence in a run's directory.
-const Log = "evidence.ndjson.zst"
-
 // Judge works out the verdict of a saved run from its log alone, and what its reports need.
 func Judge(dir string) (*report.Model, error) {
-	facts, model := verdict.New(), report.New()
-	path := filepath.Join(dir, Log)
+	facts, builder := verdict.New(), report.New()
+	log := evidence.Reader{Path: filepath.Join(dir, evidence.File)}
 	last := evidence.Offset(0)
-	for e, err := range evidence.Read(path) {
+	for e, err := range log.Events() {
 		var cut *evidence.CutError
 		if errors.As(err, &cut) {
-			facts.Cut(last, cut.Error())
+			facts.Cut(last, cut.Why)
+			builder.Cut(cut.Why)
 			break
 		}
 		if err != nil {
@@ -118,14 +116,16 @@ func Judge(dir string) (*report.Model, error) {
 		}
 		last = e.T
 		facts.Add(e)
-		model.Add(e)
+		builder.Add(e)
 	}
-	head, err := evidence.Head(path)
+	model := builder.Model(verdict.Judge(facts), log.Head())
+	// The events that the findings cite are known only now, so the log is read once more for them.
+	err := model.Cite(evidence.Read(log.Path))
 	var cut *evidence.CutError
 	if err != nil && !errors.As(err, &cut) {
 		return nil, fmt.Errorf("judge %s: %w", dir, err)
 	}
-	return model.Model(verdict.Judge(facts), head), nil
+	return model, nil
 }
 
 // Render writes every format of the report into a run's directory.

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,7 +40,7 @@ func (d *Drill) open() error {
 	run.Versions["backout"] = d.o.Version
 	d.began = time.Now()
 	run.Started = d.began.UTC().Truncate(time.Millisecond)
-	if d.log, err = evidence.Create(filepath.Join(d.dir, "evidence.ndjson.zst"), d.began); err != nil {
+	if d.log, err = evidence.Create(filepath.Join(d.dir, evidence.File), d.began); err != nil {
 		return err
 	}
 	secrets, _, err := d.spec.Service.SecretValues()
@@ -149,9 +150,9 @@ func (d *Drill) readBaseline(ctx context.Context) error {
 	for i := range d.nodes {
 		n := &d.nodes[i]
 		work.Go(func() error {
-			schema, err := postgres.ReadSchema(wctx, n.Pool)
+			schema, err := patientSchema(wctx, *n)
 			if err != nil {
-				return fmt.Errorf("read the schema of %s: %w", n.Name, err)
+				return err
 			}
 			n.target = schema
 			d.log.Put(&evidence.Schema{Node: n.Name, At: "baseline", Digest: schema.Digest(), Text: schema.Text, Equal: true, Applied: schema.Applied})
@@ -168,17 +169,6 @@ func (d *Drill) readBaseline(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
-	}
-	d.applyErrors = map[string]int64{}
-	for _, n := range d.opened() {
-		if n.Role != postgres.Logical {
-			continue
-		}
-		count, err := postgres.ApplyErrors(ctx, n)
-		if err != nil {
-			return fmt.Errorf("read the apply errors of %s: %w", n.Name, err)
-		}
-		d.applyErrors[n.Name] = count
 	}
 	if d.spec.Plan.Schema != 0 {
 		if err := d.readTargets(ctx); err != nil {
@@ -223,7 +213,11 @@ func (d *Drill) readSchema(ctx context.Context, n service.Node, at string) *evid
 		if d.nodes[i].Name != n.Name {
 			continue
 		}
-		found, err := postgres.ReadSchema(ctx, d.nodes[i].Pool)
+		read := func() (postgres.Schema, error) { return postgres.ReadSchema(ctx, d.nodes[i].Pool) }
+		if at == "audit" {
+			read = func() (postgres.Schema, error) { return patientSchema(ctx, d.nodes[i]) }
+		}
+		found, err := read()
 		if err != nil {
 			return &evidence.Schema{Node: n.Name, At: at, Error: d.log.Clean(err.Error())}
 		}
@@ -235,6 +229,20 @@ func (d *Drill) readSchema(ctx context.Context, n service.Node, at string) *evid
 		return s
 	}
 	return nil
+}
+
+// patientSchema reads a canonical schema where nothing may block it: only a busy machine makes it time out, and then it
+// is read again.
+func patientSchema(ctx context.Context, n node) (found postgres.Schema, err error) {
+	within, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if waited := until(within, 50*time.Millisecond, func() bool {
+		found, err = postgres.ReadSchema(within, n.Pool)
+		return err == nil
+	}); waited != nil {
+		return found, fmt.Errorf("read the schema of %s: %w", n.Name, errors.Join(err, waited))
+	}
+	return found, nil
 }
 
 // baseline starts traffic and measures the steady state once the service answers as it should.

@@ -50,21 +50,18 @@ func (d *Drill) watch(ctx context.Context) error {
 	patience := evidence.Seconds(seconds(d.run.Windows.Patience))
 	limit := evidence.Seconds(seconds(d.spec.limit()))
 	var state verdict.State
-	var missing []string
-	changed := start
+	still := stillness{changed: start, flips: map[string]int{}}
 	why := ""
 	err := until(ctx, 100*time.Millisecond, func() bool {
 		state = ask(d, (*verdict.Facts).Restored)
 		now := d.log.Now()
-		if !slices.Equal(state.Missing, missing) {
-			missing, changed = slices.Clone(state.Missing), now
-		}
+		still.look(now, state.Missing)
 		switch {
 		case state.Held:
 			why = "service has stayed restored for the stability window"
 		case now-start >= limit:
 			why = "the promised time has passed"
-		case now-changed >= patience:
+		case now-still.changed >= patience:
 			why = fmt.Sprintf("nothing that is missing has changed for %g s", float64(patience))
 		default:
 			return false
@@ -84,6 +81,32 @@ func (d *Drill) watch(ctx context.Context) error {
 		done("never: %s", joined(state.Missing))
 	}
 	return nil
+}
+
+// stillness knows when something that is missing has changed last. Under load a journey may fail and succeed in turn
+// for ever; so each thing may come and go once, and after that its coming and going is no change any more.
+type stillness struct {
+	changed evidence.Offset
+	missing []string
+	flips   map[string]int // how often each thing has come or gone
+}
+
+const changes = 2
+
+func (s *stillness) look(now evidence.Offset, missing []string) {
+	flip := func(from, to []string) {
+		for _, m := range from {
+			if slices.Contains(to, m) {
+				continue
+			}
+			if s.flips[m]++; s.flips[m] <= changes {
+				s.changed = now
+			}
+		}
+	}
+	flip(s.missing, missing)
+	flip(missing, s.missing)
+	s.missing = slices.Clone(missing)
 }
 
 // joined names the first of what is missing.

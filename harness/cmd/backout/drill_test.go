@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"backout/harness/drill"
 	"backout/harness/evidence"
 	"backout/harness/postgres"
 	"backout/harness/verdict"
@@ -200,7 +199,7 @@ func TestDrillAndItsControl(t *testing.T) {
 // canary fails when a password of a database URL is in the evidence.
 func canary(t *testing.T, dir string) {
 	t.Helper()
-	for e, err := range evidence.Read(filepath.Join(dir, drill.Log)) {
+	for e, err := range evidence.Read(filepath.Join(dir, evidence.File)) {
 		if err != nil {
 			t.Fatal(err)
 		}

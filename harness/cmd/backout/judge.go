@@ -51,7 +51,7 @@ The same log gives the same verdict byte for byte. The exit code is that of the 
 
 // judge is drill.Judge with an error that teaches.
 func judge(dir string) (*report.Model, error) {
-	if _, err := os.Stat(filepath.Join(dir, drill.Log)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, evidence.File)); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", dir, errNoRun, err)
 	}
 	return drill.Judge(dir)
@@ -101,7 +101,7 @@ func evidenceCommand() *cobra.Command {
 		Example: "  backout evidence reports/20261123-064512-drops-a-column | grep '\"step\"'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			path := filepath.Join(args[0], drill.Log)
+			path := filepath.Join(args[0], evidence.File)
 			if _, err := os.Stat(path); err != nil {
 				return fmt.Errorf("%s: %w: %w", args[0], errNoRun, err)
 			}

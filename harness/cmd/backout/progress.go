@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"backout/harness/drill"
+	"backout/harness/evidence"
 	"backout/harness/verdict"
 	"backout/scenarios"
 )
@@ -192,20 +193,29 @@ func outcome(r drill.Result) []string {
 	if v.Expected != nil {
 		add("  %s", v.ExpectedWhy)
 	}
-	add("  restored %s (users %s), target %s", took(v.Speed.Seconds), took(v.Speed.Users), took(&v.Speed.Target))
+	if v.Clocks[evidence.ClockDecided] != nil {
+		add("  restored %s (users %s), target %s", took(v.Speed.Seconds), took(v.Speed.Users), took(&v.Speed.Target))
+	}
 	if v.Expected == nil || !*v.Expected {
 		for _, a := range v.Assumptions {
 			if !a.Held {
 				add("  assumption failed: %s\n      %s", a.Name, a.Finding)
 			}
 		}
+		shown := 0
 		for _, pr := range v.Promises {
 			if pr.State == verdict.Broken || pr.State == verdict.Unjudged {
+				if shown++; shown > 6 {
+					continue // the report has them all
+				}
 				add("  %s: %s\n      %s%s", pr.State, pr.Name, pr.Finding, cited(pr.Evidence))
 				if pr.Remedy != "" {
 					add("      %s", pr.Remedy)
 				}
 			}
+		}
+		if shown > 6 {
+			add("  and %d more in the report", shown-6)
 		}
 	}
 	add("  report   %s", filepath.Join(r.Dir, "report.html"))
@@ -215,9 +225,9 @@ func outcome(r drill.Result) []string {
 	return append(lines, "")
 }
 
-func cited(evidence []int64) string {
+func cited(numbers []int64) string {
 	var text strings.Builder
-	for i, n := range evidence {
+	for i, n := range numbers {
 		if i == 3 {
 			break
 		}

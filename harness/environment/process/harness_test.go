@@ -98,7 +98,7 @@ func TestAKilledHarnessLeavesNothingAfterClean(t *testing.T) {
 }
 
 func TestWithoutReplicasThereAreNone(t *testing.T) {
-	need := sample(t, 10)
+	need := sample(t, 1000)
 	need.Streaming, need.Logical = false, false
 	m := provision(t, options(t), need)
 	if n := m.Nodes(); len(n) != 1 || n[0].Name != "primary" {
@@ -216,8 +216,7 @@ func TestProvisionSaysWhatIsWrong(t *testing.T) {
 
 func TestDestroyInterruptsProvision(t *testing.T) {
 	need := sample(t, 10)
-	begun, never := make(chan struct{}), make(chan struct{})
-	defer close(never)
+	begun := make(chan struct{})
 	write(t, need.Service.Dir+"/build", "#!/bin/sh\nexec sleep 600\n", 0o755)
 	need.Progress = func(text string) {
 		if text == "building shop v1" {
@@ -247,7 +246,7 @@ func TestDestroyInterruptsProvision(t *testing.T) {
 }
 
 func TestCloneIsApart(t *testing.T) {
-	m := provision(t, options(t), sample(t, 30))
+	m := provision(t, options(t), sample(t, 1000))
 	ctx := context.Background()
 	if err := execute(ctx, m.Nodes()[0].URL, "delete from orders"); err != nil {
 		t.Fatal(err)
@@ -257,11 +256,11 @@ func TestCloneIsApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ask1[int](ctx, c.DatabaseURL, "select count(*) from orders"); err != nil || got != 30 {
+		if got, err := ask1[int](ctx, c.DatabaseURL, "select count(*) from orders"); err != nil || got != 1000 {
 			t.Errorf("the clone has %d orders, %v", got, err)
 		}
 		for of, path := range map[string]string{"shop": "/count?of=REPLICA_URL", "billing": "/count?of=READ_URL"} {
-			if text, _ := get(t, c.URLs[of]+path); text != "30" {
+			if text, _ := get(t, c.URLs[of]+path); text != "1000" {
 				t.Errorf("%s of the clone sees %s orders", of, text)
 			}
 		}

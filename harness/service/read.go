@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -15,8 +16,12 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// largest file that is read, in bytes. Nobody writes more by hand, and the parser recurses as deep as a file nests.
-const largest = 256 << 10
+// Limits of a file, far beyond what anybody writes by hand: the parser takes time that grows with the square of how deep
+// a file nests.
+const (
+	largest = 256 << 10 // bytes
+	opened  = 4000      // brackets, braces and dashes
+)
 
 // file is one YAML file while it is read. Mistakes are gathered, so that one reading tells all of them.
 type file struct {
@@ -54,6 +59,10 @@ func parse(path string, text []byte) (*file, *value) {
 	f := &file{path: path}
 	if len(text) > largest {
 		f.add(1, 1, "expected at most %d bytes, found %d", largest, len(text))
+		return f, nil
+	}
+	if n := bytes.Count(text, []byte("[")) + bytes.Count(text, []byte("{")) + bytes.Count(text, []byte("- ")); n > opened {
+		f.add(1, 1, "expected at most %d lists and mappings, found %d", opened, n)
 		return f, nil
 	}
 	tree, err := parser.ParseBytes(text, 0)

@@ -416,12 +416,13 @@ func TestReadingWaitsUntilVisible(t *testing.T) {
 }
 
 func TestArrivalsBeyondTheLimitAreCounted(t *testing.T) {
-	release := make(chan struct{})
+	release, entered := make(chan struct{}), make(chan struct{}, 1<<16)
 	var at, most atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := at.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
+		entered <- struct{}{}
 		<-release
 		at.Add(-1)
 	}))
@@ -431,6 +432,8 @@ func TestArrivalsBeyondTheLimitAreCounted(t *testing.T) {
 	l := newTraffic(t, Config{Log: log.Log, Rate: 1000, Users: 3, InFlight: 2, Targets: []Target{{Service: s, URL: server.URL}}})
 	l.Start(t.Context())
 	log.journeys(t, 20, func(j *evidence.Journey) bool { return j.Outcome == evidence.Unsent })
+	<-entered
+	<-entered
 	close(release)
 	log.journeys(t, 20, func(j *evidence.Journey) bool { return j.Outcome == evidence.OK })
 	stop(t, l)

@@ -129,7 +129,7 @@ func TestHowACommandEnds(t *testing.T) {
 		{"exactly as written, without -e", "false\necho after", nil, evidence.StepOK, 0, "", "after\n"},
 		{"with another code", "echo cannot do it >&2; exit 3", nil, evidence.StepFailed, 3, "exited with 3; last line: cannot do it", "cannot do it\n"},
 		{"by a signal of its own", "kill -KILL $$", nil, evidence.StepFailed, 137, "exited with 137", ""},
-		{"no such program", "backout-no-such-program", nil, evidence.StepFailed, 127, "exited with 127", "not found"},
+		{"no such program", "backout-no-such-program", nil, evidence.StepFailed, 127, "exited with 127", "backout-no-such-program: "},
 		{"as expected, over two lines", "echo OK 00004; echo OK 00005", []func(*service.Step){expect("(?s)00004.*OK 00005")}, evidence.StepOK, 0, "", "OK 00005"},
 		{"not as expected", "echo no migrations to run", []func(*service.Step){expect("OK .*00005")}, evidence.StepUnexpected, 0, `expected its output to match "OK .*00005", found no migrations to run`, ""},
 		{"expected and failed", "echo OK 00005; exit 1", []func(*service.Step){expect("OK .*00005")}, evidence.StepFailed, 1, "exited with 1", ""},

@@ -76,19 +76,15 @@ func (d *Drill) drain(ctx context.Context) {
 	work.Wait()
 }
 
-// audit asks everything that can only be asked at a quiet point, side by side.
+// audit asks everything that can only be asked at a quiet point, side by side where it only reads.
 func (d *Drill) audit(ctx context.Context) error {
 	done := d.phase("audit", "checked")
-	ctx, cancel := context.WithTimeoutCause(ctx, auditWithin, fmt.Errorf("the audit took longer than %s", auditWithin))
+	within, cancel := context.WithTimeoutCause(ctx, auditWithin, fmt.Errorf("the audit took longer than %s", auditWithin))
 	defer cancel()
-	work, ctx := errgroup.WithContext(ctx)
+	work, ctx := errgroup.WithContext(within)
 	ask := func(f func() []evidence.Finding) { work.Go(func() error { d.put(f()); return nil }) }
 
 	work.Go(func() error { return d.load.Ledger().Audit(ctx, d.log, d.db, d.targets()) })
-	ask(func() []evidence.Finding { return d.load.Sessions(ctx, d.deployBegun) })
-	for _, s := range d.spec.Dependants {
-		ask(func() []evidence.Finding { return []evidence.Finding{d.dependant(ctx, s)} })
-	}
 	if db := d.spec.Service.Database; db != nil {
 		work.Go(func() error {
 			for _, c := range postgres.Compare(ctx, d.opened(), db.Publish) {
@@ -113,6 +109,11 @@ func (d *Drill) audit(ctx context.Context) error {
 	}
 	if err := work.Wait(); err != nil {
 		return err
+	}
+	// These run journeys, which may write; so they come when all is compared.
+	d.put(d.load.Sessions(within, d.deployBegun))
+	for _, s := range d.spec.Dependants {
+		d.put([]evidence.Finding{d.dependant(within, s)})
 	}
 	d.clock(evidence.ClockDataVerified, "")
 	_, acknowledged, _, _ := d.load.Ledger().Count()

@@ -103,7 +103,9 @@ func packages(t *testing.T, root string) map[string][]string {
 				return err
 			}
 			pkg := "backout/" + filepath.ToSlash(rel)
-			found[pkg] = found[pkg]
+			if found[pkg] == nil {
+				found[pkg] = []string{} // also a package without imports is on a floor
+			}
 			for _, imp := range file.Imports {
 				name, err := strconv.Unquote(imp.Path.Value)
 				if err != nil {

@@ -23,7 +23,6 @@ type fake struct {
 	hang    atomic.Bool
 	free    chan struct{} // closed: whoever hangs goes on
 	freed   sync.Once
-	dials   atomic.Int64
 }
 
 func newFake(t testing.TB) *fake {

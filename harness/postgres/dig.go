@@ -243,7 +243,6 @@ func apartIn(a, b []hashed) int64 {
 type stream struct {
 	rows pgx.Rows
 	next *hashed
-	keys int
 	err  error
 }
 

@@ -208,11 +208,11 @@ func (b Binaries) configure(s Start, port int) (path string, err error) {
 
 // ready waits until the server answers a start-up message with anything but "starting up".
 func (s *Server) ready(ctx context.Context) error {
-	last := errors.New("not asked yet")
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if last = s.answers(ctx); last == nil {
+		last := s.answers(ctx)
+		if last == nil {
 			return nil
 		}
 		select {

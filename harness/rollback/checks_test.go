@@ -68,7 +68,7 @@ func TestEveryInstanceServes(t *testing.T) {
 		{"one serves another release", serving("v2", 200), "expected 3 instances that serve v1, found: shop-3 serves v2"},
 		{"one is not ready", serving("v1", 503), "shop-3 is not ready (503 Service Unavailable)"},
 		{"one does not say", serving("", 200), "shop-3 does not say in X-Release what it serves"},
-		{"one redirects", http.RedirectHandler("http://127.0.0.1:1/", 302).ServeHTTP, "shop-3 does not say"},
+		{"one redirects", http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound).ServeHTTP, "shop-3 does not say"},
 		{"one is gone", nil, "shop-3 does not answer"},
 	}
 	for _, test := range tests {

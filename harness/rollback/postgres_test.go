@@ -101,7 +101,7 @@ func statement(t *testing.T, c *pgx.Conn, text string) {
 
 func TestPreChecksAgainstPostgres(t *testing.T) {
 	s := server(t)
-	before := func(t *testing.T, c service.Check, vars map[string]string) (error, *events) {
+	before := func(t *testing.T, c service.Check, vars map[string]string) (*events, error) {
 		t.Helper()
 		r, seen := runner(t)
 		r.Log.Hide(password)
@@ -110,7 +110,7 @@ func TestPreChecksAgainstPostgres(t *testing.T) {
 		for v := range vars {
 			p.Env[strings.TrimPrefix(v+"_NODE", "DATABASE_URL_")] = v
 		}
-		return r.Before(t.Context(), p, world{}), seen
+		return seen, r.Before(t.Context(), p, world{})
 	}
 
 	t.Run("identity", func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestPreChecksAgainstPostgres(t *testing.T) {
 		}
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
-				err, seen := before(t, service.Check{Database: &service.Identity{Name: "shop", Role: "shop_migrator", URL: "NODE"}}, map[string]string{"DATABASE_URL": test.url})
+				seen, err := before(t, service.Check{Database: &service.Identity{Name: "shop", Role: "shop_migrator", URL: "NODE"}}, map[string]string{"DATABASE_URL": test.url})
 				answered(t, err, test.err, seen, evidence.PartBefore, test.outcome)
 				if err != nil && strings.Contains(fmt.Sprint(err, seen.all), password) {
 					t.Errorf("the password is in %v", err)
@@ -214,7 +214,7 @@ func TestPreChecksAgainstPostgres(t *testing.T) {
 		for _, test := range tests {
 			t.Run(test.name+", seen as "+role, func(t *testing.T) {
 				test.setup(t)
-				err, seen := before(t, service.Check{Unblocked: []string{"orders"}}, map[string]string{"DATABASE_URL": as(s, role)})
+				seen, err := before(t, service.Check{Unblocked: []string{"orders"}}, map[string]string{"DATABASE_URL": as(s, role)})
 				why := test.why
 				if role == "shop_migrator" {
 					why = test.plain
@@ -234,7 +234,7 @@ func TestPreChecksAgainstPostgres(t *testing.T) {
 		c := session(t, s.URL(password, "other")+"&application_name=")
 		statement(t, c, "begin")
 		statement(t, c, "lock table orders")
-		err, _ := before(t, service.Check{Unblocked: []string{"orders"}}, map[string]string{
+		_, err := before(t, service.Check{Unblocked: []string{"orders"}}, map[string]string{
 			"DATABASE_URL": s.URL(password, "shop"), "DATABASE_URL_LOGICAL": s.URL(password, "other")})
 		if err == nil || !strings.Contains(err.Error(), "LOGICAL_NODE: pid") || !strings.Contains(err.Error(), "holds AccessExclusiveLock on orders: lock table orders") {
 			t.Errorf("expected the second node's session, found %v", err)
@@ -247,7 +247,7 @@ func TestPreChecksAgainstPostgres(t *testing.T) {
 			"expected the table refunds, found none": {"refunds", as(s, "shop")},
 			"connect:":                               {"orders", "postgres://shop@127.0.0.1:1/shop"},
 		} {
-			err, seen := before(t, service.Check{Unblocked: []string{c.table}}, map[string]string{"DATABASE_URL": c.url})
+			seen, err := before(t, service.Check{Unblocked: []string{c.table}}, map[string]string{"DATABASE_URL": c.url})
 			answered(t, err, "could not be checked: NODE: "+why, seen, evidence.PartBefore, evidence.StepFailed)
 			var refused *rollback.Refused
 			if !errors.As(err, &refused) || refused.Err == nil {

@@ -319,7 +319,7 @@ func TestFaultsSettleWrites(t *testing.T) {
 			io.WriteString(w, "no column\ncoupon_code, token "+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 		}, evidence.Unknown, 500, "shop-1@", "POST /orders: expected 201, found 500: no column coupon_code, token [kept]"},
 		{"another success", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200) }, evidence.Unknown, 200, "shop-1@", "POST /orders: expected 201, found 200"},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", 307) }, evidence.Unknown, 307, "shop-1@", "POST /orders: expected 201, found 307"},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusTemporaryRedirect) }, evidence.Unknown, 307, "shop-1@", "POST /orders: expected 201, found 307"},
 		{"reset", func(w http.ResponseWriter, r *http.Request) { reset(w) }, evidence.Unknown, 0, "", "POST /orders: the connection was closed before the whole answer"},
 		{"stall", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, evidence.Unknown, 0, "", "POST /orders: no answer within 100ms"},
 		{"half an answer", func(w http.ResponseWriter, r *http.Request) {

@@ -58,7 +58,6 @@ type serve struct {
 	instance, release string
 	bad               bool // the release under drill
 	stray             bool // any release but the target
-	lastN             int64
 }
 
 type stray struct {

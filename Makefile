@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 3
 TAGS ?= @gate
 
-.PHONY: help drill test bench lint build tools doctor clean sample
+.PHONY: help drill drill-alone test bench lint build tools doctor clean sample
 help:              ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -30,6 +30,9 @@ doctor: build tools ## what this machine can run, and what is missing
 
 drill: build tools ## run the drills of the gate and write their report
 	@backout run features --tags '$(TAGS)' --env $(ENV) --parallel $(PARALLEL) --seed $(SEED)
+
+drill-alone: build tools ## run the drill that judges latency; it wants a quiet machine, and says so when it is none
+	@backout run features --tags '@alone' --env $(ENV) --seed $(SEED)
 
 test: doctor ## the tests
 	go vet ./...

@@ -1,4 +1,4 @@
-@database @critical @gate @alone
+@database @critical
 Feature: Rolling back a good release that adds a column
 
   v2 notes with each order where it was placed, in a new column. There is nothing wrong with it. Taking it back must be
@@ -7,15 +7,25 @@ Feature: Rolling back a good release that adds a column
   Background:
     Given the service "shop" with 100000 orders
     And a streaming replica and a logical replica
-    And 200 journeys per second by 50 users
 
+  @gate
+  Scenario: Nothing is lost when the release is taken back
+    Given 60 journeys per second by 50 users
+    When release "v2" is deployed over "v1"
+    Then nobody is harmed
+    When it is rolled back by its plan
+    Then service is restored within 5 minutes
+    And every acknowledged order exists exactly once
+    And every node has the schema and the data of before
+    And billing still reads shop's orders
+    And users stay signed in
+
+  # Latency is judged with nothing beside it, on a machine that is quiet enough for a steady baseline.
+  @alone
   Scenario: Users do not notice that the release is taken back
+    Given 100 journeys per second by 50 users
     When release "v2" is deployed over "v1"
     Then nobody is harmed
     When it is rolled back by its plan
     Then service is restored within 5 minutes
     And latency is back at the baseline's
-    And every acknowledged order exists exactly once
-    And every node has the schema and the data of before
-    And billing still reads shop's orders
-    And users stay signed in

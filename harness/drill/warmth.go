@@ -2,6 +2,7 @@ package drill
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ type warmth struct {
 	seen []sample
 	all  map[string]bool // journeys that must have succeeded once
 	over bool            // the steady state was measured: nothing more is kept
+	even bool            // latency is judged: it must have settled too
 }
 
 type sample struct {
@@ -26,8 +28,8 @@ type sample struct {
 	why  string
 }
 
-func newWarmth(log *evidence.Log, journeys []string) *warmth {
-	w := &warmth{now: log.Now, all: map[string]bool{}}
+func newWarmth(log *evidence.Log, journeys []string, even bool) *warmth {
+	w := &warmth{now: log.Now, even: even, all: map[string]bool{}}
 	for _, j := range journeys {
 		w.all[j] = true
 	}
@@ -62,7 +64,34 @@ func (w *warmth) reached() bool {
 			recent++
 		}
 	}
-	return recent > 0 && len(done) == len(w.all)
+	return recent > 0 && len(done) == len(w.all) && (!w.even || w.settled(now))
+}
+
+// settled: the medians of the last two seconds are at most 1 ms or a quarter apart. A machine that does not get there in
+// settleLimit does not get a better baseline by waiting longer; the verdict will say that it was not steady.
+func (w *warmth) settled(now evidence.Offset) bool {
+	if len(w.seen) > 0 && now-w.seen[0].at > settleLimit {
+		return true
+	}
+	last, before := w.median(now-1, now), w.median(now-2, now-1)
+	return last > 0 && before > 0 && math.Abs(last-before) <= max(1, before/4)
+}
+
+const settleLimit = 10 // seconds
+
+// median latency of what ended between two offsets; 0 when nothing did.
+func (w *warmth) median(from, to evidence.Offset) float64 {
+	var ms []float64
+	for _, s := range w.seen {
+		if s.at >= from && s.at < to {
+			ms = append(ms, s.ms)
+		}
+	}
+	if len(ms) == 0 {
+		return 0
+	}
+	slices.Sort(ms)
+	return ms[len(ms)/2]
 }
 
 // last is the last mismatch, for the error when it was never reached.

@@ -200,15 +200,6 @@ func (p *nodeProbe) subscription(n *evidence.Node, s *state, now evidence.Offset
 	default:
 		n.Lag, n.LagBytes, known = at.seconds, at.bytes, true
 	}
-	switch {
-	case !*s.enabled:
-		say("subscription %s is disabled", name)
-	case !*s.worker:
-		say("subscription %s has no apply worker", name)
-	}
-	if *s.unsynced > 0 {
-		say("%d tables of subscription %s are not in sync yet", *s.unsynced, name)
-	}
 	if s.errors != nil {
 		e := &p.applyError
 		if e.some && *s.errors > e.count {
@@ -218,9 +209,17 @@ func (p *nodeProbe) subscription(n *evidence.Node, s *state, now evidence.Offset
 		if e.since && !at.none && at.lsn >= e.past && *s.worker {
 			e.since = false
 		}
-		if e.since {
-			say("subscription %s cannot apply: %d errors so far, the text is in the node's log", name, e.count)
-		}
+	}
+	switch {
+	case !*s.enabled:
+		say("subscription %s is disabled", name)
+	case p.applyError.since: // its worker then comes and goes, which is no news
+		say("subscription %s cannot apply, for the reason in the node's log", name)
+	case !*s.worker:
+		say("subscription %s has no apply worker", name)
+	}
+	if *s.unsynced > 0 {
+		say("%d tables of subscription %s are not in sync yet", *s.unsynced, name)
 	}
 	return wrong, read, known
 }

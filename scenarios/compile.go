@@ -29,6 +29,9 @@ func Load(paths []string, tags string, o Options) ([]Scenario, error) {
 	}
 	var all []Scenario
 	var wrong []error
+	if tags == "" && len(features) == 0 {
+		return nil, fmt.Errorf("%s: expected a Feature with a Scenario, found none", strings.Join(paths, ", "))
+	}
 	for _, f := range features {
 		if f.GherkinDocument.Feature == nil {
 			wrong = append(wrong, fmt.Errorf("%s: expected a Feature, found an empty file", f.Uri))

@@ -341,9 +341,9 @@ func (m *Model) page() *page {
 		fmt.Sprintf("%s journeys/s by %s, open loop", plain(m.Run.Traffic.Rate), many(m.Run.Traffic.Users, "user", "users")),
 	}
 	if v.Expected != nil {
-		p.Control = "The expectation was not met. "
+		p.Control = "Not met: "
 		if *v.Expected {
-			p.Control = "The expectation was met. "
+			p.Control = "Met: "
 		}
 		p.Control += v.ExpectedWhy
 	}

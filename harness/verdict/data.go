@@ -91,7 +91,33 @@ func (a answers) result(good string) result {
 	return r
 }
 
+// together joins items that say the same of several: "the primary: x", "the logical replica: x" become "the primary and
+// the logical replica: x".
+func together(items []string) []string {
+	var whats []string
+	who := map[string][]string{}
+	for _, item := range items {
+		name, what, ok := strings.Cut(item, ": ")
+		if !ok {
+			name, what = "", item
+		}
+		if _, known := who[what]; !known {
+			whats = append(whats, what)
+		}
+		if name != "" || who[what] == nil {
+			who[what] = append(who[what], name)
+		}
+	}
+	for i, what := range whats {
+		if names := who[what]; names[0] != "" {
+			whats[i] = list(names, 3) + ": " + what
+		}
+	}
+	return whats
+}
+
 func semicolons(items []string, most int) string {
+	items = together(items)
 	if len(items) > most {
 		return strings.Join(items[:most], "; ") + "; and " + number(int64(len(items)-most)) + " more"
 	}

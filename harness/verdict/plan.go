@@ -181,8 +181,8 @@ func planRefused(j *judging) result {
 		applies bool
 		judge   func(*judging) result
 	}{
+		{hasWrites(j) == "", writesExactlyOnce},
 		// Where the release itself changes the schema, its own deploy may have changed these rows.
-		{hasWrites(j) == "" && !j.run.Release.Schema, writesExactlyOnce},
 		{hasFrozen(j) == "" && !j.run.Release.Schema, frozenUnchanged},
 	} {
 		if !rows.applies {

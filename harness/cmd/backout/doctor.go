@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"runtime"
@@ -81,7 +82,7 @@ func cleanCommand() *cobra.Command {
 		Short: "Remove what a crashed run left behind",
 		Long:  "Stop the processes and remove the directories of runs that are no longer alive. Living runs are left alone.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			removed, err := environment.Clean(c.Context(), "")
+			removed, err := clean(c.Context())
 			for _, what := range removed {
 				fmt.Fprintln(c.OutOrStdout(), what)
 			}
@@ -91,6 +92,15 @@ func cleanCommand() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// clean removes what dead runs have left, and says what that was.
+func clean(ctx context.Context) ([]string, error) {
+	register, err := environment.RegisterDir()
+	if err != nil {
+		return nil, err
+	}
+	return environment.Clean(ctx, register)
 }
 
 // controlCommand is the way in for scripts of a rollout or a rollback to the supervisor and the proxy of their drill.

@@ -257,7 +257,13 @@ func (p *progress) summary(dir string, results []drill.Result) {
 	}
 	lines := []string{""}
 	for _, r := range results {
-		lines = append(lines, fmt.Sprintf("%-14s %-10s %s", r.Word(), took(r.Verdict.Speed.Seconds), r.Spec.Name))
+		word := r.Word()
+		if e := r.Verdict.Expected; e != nil && *e {
+			word += ", as it must"
+		} else if e != nil {
+			word += ", as it must not"
+		}
+		lines = append(lines, fmt.Sprintf("%-20s restored %-8s %s", word, took(r.Verdict.Speed.Seconds), r.Spec.Name))
 	}
 	lines = append(lines, "", "reports  "+filepath.Join(dir, "index.html"))
 	p.say("", strings.Join(lines, "\n"), nil)

@@ -121,6 +121,14 @@ func run(ctx context.Context, paths []string, f flags) error {
 			PostgresDir: f.postgres, Fetch: f.fetch, Self: []string{self, "ctl"}, Progress: show.note,
 		})
 	}
+	// A run that was killed may hold ports, memory and disk that this one needs.
+	removed, err := clean(ctx)
+	if err != nil {
+		return err
+	}
+	for _, what := range removed {
+		show.note("left by a run that was killed: " + what)
+	}
 	show.begin(all, f)
 	results := runAll(ctx, all, o, f.parallel, show)
 	show.end()

@@ -92,7 +92,7 @@ func New(spec *Spec, o Options) *Drill {
 func (d *Drill) Deploy(ctx context.Context) error {
 	return d.guard(func() error {
 		if err := d.provision(ctx); err != nil {
-			return fmt.Errorf("provision: %w", err)
+			return err
 		}
 		if err := d.baseline(ctx); err != nil {
 			return fmt.Errorf("baseline: %w", err)

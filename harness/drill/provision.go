@@ -68,32 +68,30 @@ func (d *Drill) provision(ctx context.Context) error {
 	done := d.phase("provision", "provisioned")
 	d.onExit(d.env.Destroy)
 
-	err := d.env.Provision(ctx, environment.Need{
-		Service: d.spec.Service, Dependants: d.spec.Dependants, Good: d.spec.Good, Releases: d.spec.Runs,
-		Streaming: d.spec.Streaming, Logical: d.spec.Logical, Rows: d.spec.Rows,
-		Progress: func(text string) { d.tell(Progress{Phase: "provisioned", Text: text}) },
-	})
-	if err != nil {
-		return err
-	}
-	d.hideVariables()
-
 	var dir string
 	work, wctx := errgroup.WithContext(ctx)
 	work.Go(func() (err error) { dir, err = d.env.Stage(wctx, d.spec.Bad); return err })
-	work.Go(func() error { return d.readBaseline(wctx) })
-	work.Go(func() (err error) {
-		targets := []traffic.Target{{Service: d.spec.Service, URL: d.env.URL(d.spec.Service.Name)}}
-		for _, s := range d.spec.Dependants {
-			targets = append(targets, traffic.Target{Service: s, URL: d.env.URL(s.Name), Dependant: true})
-		}
-		d.load, err = traffic.New(traffic.Config{
-			Log: d.log, Targets: targets, Rate: d.spec.Rate, Users: d.spec.Users, InFlight: d.run.Traffic.InFlight,
-			Seed: d.o.Seed, Tracer: d.o.Tracer, Step: d.currentStep,
+	work.Go(func() error {
+		err := d.env.Provision(wctx, environment.Need{
+			Service: d.spec.Service, Dependants: d.spec.Dependants, Good: d.spec.Good, Releases: d.spec.Runs,
+			Streaming: d.spec.Streaming, Logical: d.spec.Logical, Rows: d.spec.Rows,
+			Progress: func(text string) { d.tell(Progress{Phase: "provisioned", Text: text}) },
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		d.hideVariables()
+		return d.readBaseline(wctx)
 	})
-	if err := work.Wait(); err != nil {
+	err := work.Wait()
+	if err != nil {
+		return err
+	}
+	d.load, err = traffic.New(traffic.Config{
+		Log: d.log, Targets: d.targets(), Rate: d.spec.Rate, Users: d.spec.Users, InFlight: d.run.Traffic.InFlight,
+		Seed: d.o.Seed, Tracer: d.o.Tracer, Step: d.currentStep,
+	})
+	if err != nil {
 		return err
 	}
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -23,9 +24,16 @@ const (
 	atOnce       = 64          // journeys, and vegeta's workers
 )
 
+// asTheCommand gives Go as many processors as the command does, to our side and to the other, and takes them back.
+func asTheCommand() (restore func()) {
+	was := runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	return func() { runtime.GOMAXPROCS(was) }
+}
+
 // BenchmarkTrafficRate compares the rate that journeys of one write reach, with the evidence log and the ledger on and
 // one request in five on a new connection, with that of vegeta's attacker and the same request, in alternated runs.
 func BenchmarkTrafficRate(b *testing.B) {
+	defer asTheCommand()()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	defer server.Close()
 	for b.Loop() {
@@ -44,6 +52,7 @@ func BenchmarkTrafficRate(b *testing.B) {
 // BenchmarkTrafficScheduling compares how late journeys begin, at the 99th percentile, with how late an empty loop of
 // sleeps wakes at the same instants, in alternated runs.
 func BenchmarkTrafficScheduling(b *testing.B) {
+	defer asTheCommand()()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	defer server.Close()
 	for _, rate := range []int{200, 4000} {

@@ -1,6 +1,7 @@
 package verdict_test
 
 import (
+	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -19,6 +20,10 @@ func BenchmarkJudgeAnHour(b *testing.B) {
 	}
 	evidence.Synthesize(l, evidence.Synthetic{Hours: 1, Rate: 200, Seed: 7})
 	if _, err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
 		b.Fatal(err)
 	}
 	var before, after runtime.MemStats
@@ -43,6 +48,7 @@ func BenchmarkJudgeAnHour(b *testing.B) {
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(events), "events")
+		b.ReportMetric(float64(info.Size())/(1<<20), "MB-on-disk")
 		b.ReportMetric(read.Seconds(), "s-read-and-fold")
 		b.ReportMetric(folding.Seconds(), "s-fold")
 		b.ReportMetric(judged.Seconds(), "s-judge")

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -17,9 +19,21 @@ import (
 )
 
 func main() {
+	// Arrivals are timed by a thread of their own. With one processor more than there are cores it does not wait until
+	// a goroutine gives one up, and the kernel lets the thread in that has slept.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	besideUs()
 	ctx, stop := signals()
 	defer stop()
 	os.Exit(execute(ctx, os.Args[1:]))
+}
+
+// besideUs lets plans find the command lines that were built beside this program, such as goose.
+func besideUs() {
+	if self, err := os.Executable(); err == nil {
+		// Without it plans find what is on PATH, and say so when it is not there.
+		_ = os.Setenv("PATH", filepath.Dir(self)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	}
 }
 
 // exit is an error that carries its exit code; the text was told already when it is empty.

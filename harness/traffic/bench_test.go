@@ -52,11 +52,11 @@ func BenchmarkTrafficRate(b *testing.B) {
 // BenchmarkTrafficScheduling compares how late journeys begin, at the 99th percentile, with how late an empty loop of
 // sleeps wakes at the same instants, in alternated runs.
 func BenchmarkTrafficScheduling(b *testing.B) {
-	defer asTheCommand()()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	defer server.Close()
 	for _, rate := range []int{200, 4000} {
 		b.Run(fmt.Sprintf("%dps", rate), func(b *testing.B) {
+			defer asTheCommand()() // here, since b.Run sets the number anew
 			for b.Loop() {
 				var ours, theirs, ratios []float64
 				for range alternations {

@@ -7,7 +7,7 @@ GOOSE_TAGS := no_clickhouse no_libsql no_mssql no_mysql no_sqlite3 no_vertica no
 
 ENV ?= process
 SEED ?= 0
-PARALLEL ?= 3
+PARALLEL ?= 2
 TAGS ?= @gate
 
 .PHONY: help drill drill-alone test bench lint build tools doctor clean sample
@@ -36,7 +36,7 @@ drill-alone: build tools ## run the drill that judges latency; it wants a quiet 
 
 test: doctor ## the tests
 	go vet ./...
-	go test ./...
+	go test -p 1 ./... # one package at a time: real drills and servers disturb each other
 
 ROWS ?= 10000000
 BENCH = BACKOUT=$(CURDIR)/build/bin/backout BACKOUT_ROWS=$(ROWS) go test -run '^$$' -benchtime 1x -timeout 60m -v

@@ -7,7 +7,7 @@ Feature: Control: a Down that brings a column back without its data
   Background:
     Given the service "shop" with 100000 orders
     And a streaming replica and a logical replica
-    And 60 journeys per second by 50 users
+    And 40 journeys per second by 50 users
 
   Scenario: The Down brings the column back empty
     When release "v2-drops-coupon" is deployed over "v1"

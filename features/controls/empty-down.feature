@@ -7,7 +7,7 @@ Feature: Control: an empty Down that succeeds
   Background:
     Given the service "shop" with 100000 orders
     And a streaming replica and a logical replica
-    And 60 journeys per second by 50 users
+    And 40 journeys per second by 50 users
 
   Scenario: The Down does nothing and says OK
     When release "v2" is deployed over "v1"

@@ -7,7 +7,7 @@ Feature: Control: a rollback that forgets an instance
   Background:
     Given the service "shop" with 100000 orders
     And a streaming replica
-    And 60 journeys per second by 50 users
+    And 40 journeys per second by 50 users
 
   Scenario: The third instance keeps the bad release
     When release "v2-fails-checkouts" is deployed over "v1"

@@ -7,7 +7,7 @@ Feature: Control: a rollback that forgets the logical replica
   Background:
     Given the service "shop" with 100000 orders
     And a streaming replica and a logical replica
-    And 60 journeys per second by 50 users
+    And 40 journeys per second by 50 users
 
   Scenario: The logical replica keeps the schema of the bad release
     When release "v2-drops-coupon" is deployed over "v1"

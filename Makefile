@@ -54,9 +54,11 @@ lint: ## gofmt, vet, staticcheck
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
-sample: build tools ## make reports/sample anew from a real run
+sample: build tools ## make reports/sample anew from a real run, and its picture with Chromium
 	@rm -rf build/sample && backout run features/controls/drops-a-column-without-data.feature --reports build/sample --seed 7
-	@rm -rf reports/sample && mkdir -p reports/sample && cp build/sample/*/* reports/sample/
+	@cp build/sample/*/* reports/sample/
+	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,1700 \
+		--screenshot=reports/sample/report.png "file://$(CURDIR)/reports/sample/report.html"
 
 clean: build ## remove what a crashed run left behind, and build/
 	@backout clean

@@ -23,7 +23,7 @@ Feature: Rolling back a good release that adds a column
   # Latency is judged with nothing beside it, on a machine that is quiet enough for a steady baseline.
   @alone
   Scenario: Users do not notice that the release is taken back
-    Given 100 journeys per second by 50 users
+    Given 150 journeys per second by 50 users
     When release "v2" is deployed over "v1"
     Then nobody is harmed
     When it is rolled back by its plan

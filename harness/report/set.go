@@ -105,7 +105,7 @@ func (s Set) says() string {
 		counts[e.result().Word]++
 	}
 	var parts []string
-	for _, word := range []string{"Broke", "Fail", "Expectation not met", "Inconclusive", "Pass", "Failed as expected", "Not applicable"} {
+	for _, word := range []string{"Broke", "Fail", "Expectation not met", "Inconclusive", "Pass", "Failed as expected", "Refused as expected", "Not applicable"} {
 		if n := counts[word]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, strings.ToLower(word)))
 		}
@@ -122,6 +122,8 @@ func (e Entry) result() look {
 		return look{"sub", "i-none", "Not applicable"}
 	case v.Verdict == verdict.Inconclusive, v.Verdict == "":
 		return look{"is-unknown", "i-ask", "Inconclusive"}
+	case v.Expected != nil && *v.Expected && v.Verdict == verdict.Pass:
+		return look{"is-kept", "i-ok", "Refused as expected"}
 	case v.Expected != nil && *v.Expected:
 		return look{"is-kept", "i-ok", "Failed as expected"}
 	case v.Expected != nil:
@@ -138,8 +140,8 @@ func (e Entry) because() string {
 
 func (e Entry) speed() string {
 	switch {
-	case e.Broke != "" || e.NotApplicable != "":
-		return ""
+	case e.Broke != "" || e.NotApplicable != "" || e.Run.Expect != nil && e.Run.Expect.Refuses != "":
+		return "" // nothing was to be restored
 	case e.Verdict.Speed.Seconds == nil:
 		return "never"
 	}

@@ -193,7 +193,7 @@ func outcome(r drill.Result) []string {
 	if v.Expected != nil {
 		add("  %s", v.ExpectedWhy)
 	}
-	if v.Clocks[evidence.ClockDecided] != nil {
+	if v.Clocks[evidence.ClockStarted] != nil {
 		add("  restored %s (users %s), target %s", took(v.Speed.Seconds), took(v.Speed.Users), took(&v.Speed.Target))
 	}
 	if v.Expected == nil || !*v.Expected {
@@ -263,7 +263,11 @@ func (p *progress) summary(dir string, results []drill.Result) {
 		} else if e != nil {
 			word += ", as it must not"
 		}
-		lines = append(lines, fmt.Sprintf("%-20s restored %-8s %s", word, took(r.Verdict.Speed.Seconds), r.Spec.Name))
+		restored := ""
+		if r.Verdict.Clocks[evidence.ClockStarted] != nil {
+			restored = "restored " + took(r.Verdict.Speed.Seconds)
+		}
+		lines = append(lines, fmt.Sprintf("%-20s %-16s %s", word, restored, r.Spec.Name))
 	}
 	lines = append(lines, "", "reports  "+filepath.Join(dir, "index.html"))
 	p.say("", strings.Join(lines, "\n"), nil)

@@ -26,8 +26,8 @@ type progress struct {
 	live   bool // out is a terminal
 	prefix bool // several drills at once: each line names its drill
 	order  []*drill.Spec
-	phase  map[*drill.Spec]drill.Progress
-	since  map[*drill.Spec]time.Time
+	phase  map[string]drill.Progress // what each drill is at, by key
+	since  map[string]time.Time
 	drawn  int // live lines on the screen
 	stop   chan struct{}
 	done   sync.WaitGroup
@@ -37,7 +37,7 @@ func newProgress(out *os.File, asJSON, prefix bool) *progress {
 	return &progress{
 		out: out, json: asJSON, prefix: prefix,
 		live:  !asJSON && term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb",
-		phase: map[*drill.Spec]drill.Progress{}, since: map[*drill.Spec]time.Time{}, stop: make(chan struct{}),
+		phase: map[string]drill.Progress{}, since: map[string]time.Time{}, stop: make(chan struct{}),
 	}
 }
 
@@ -90,11 +90,11 @@ func (p *progress) draw() {
 		width = 80
 	}
 	for _, s := range p.order {
-		at, running := p.phase[s]
+		at, running := p.phase[key(s)]
 		if !running {
 			continue
 		}
-		line := fmt.Sprintf("  … %s%s %.0f s  %s", p.who(s), at.Phase, time.Since(p.since[s]).Seconds(), at.Text)
+		line := fmt.Sprintf("  … %s%-17s %6.0f s   %s", p.who(s), at.Phase, time.Since(p.since[key(s)]).Seconds(), at.Text)
 		if r := []rune(line); len(r) >= width {
 			line = string(r[:width-1])
 		}
@@ -102,6 +102,9 @@ func (p *progress) draw() {
 		p.drawn++
 	}
 }
+
+// key names a drill of the set. Rows of an outline stand on one line and differ in name.
+func key(s *drill.Spec) string { return s.Where() + s.Name }
 
 func (p *progress) who(s *drill.Spec) string {
 	if !p.prefix {
@@ -145,17 +148,17 @@ func (p *progress) started(s *drill.Spec) {
 func (p *progress) tell(s *drill.Spec, at drill.Progress) {
 	if !at.Done {
 		p.mu.Lock()
-		if p.phase[s].Phase != at.Phase {
-			p.since[s] = time.Now()
+		if p.phase[key(s)].Phase != at.Phase {
+			p.since[key(s)] = time.Now()
 		}
-		p.phase[s] = at
+		p.phase[key(s)] = at
 		p.mu.Unlock()
 		if at.Text != "" && !p.live {
 			p.say(s.Short(), "  "+p.who(s)+at.Text, map[string]any{"phase": at.Phase, "text": at.Text})
 		}
 		return
 	}
-	line := fmt.Sprintf("  %s%-16s %6.1f s   %s", p.who(s), at.Phase, at.Took.Seconds(), at.Text)
+	line := fmt.Sprintf("  %s%-19s %6.1f s   %s", p.who(s), at.Phase, at.Took.Seconds(), at.Text)
 	p.say(s.Short(), line, map[string]any{"phase": at.Phase, "seconds": at.Took.Seconds(), "text": at.Text})
 }
 
@@ -163,11 +166,7 @@ func (p *progress) tell(s *drill.Spec, at drill.Progress) {
 func (p *progress) ended(r drill.Result) {
 	spec := r.Spec
 	p.mu.Lock()
-	for s := range p.phase {
-		if s.Where() == spec.Where() && s.Name == spec.Name {
-			delete(p.phase, s)
-		}
-	}
+	delete(p.phase, key(&spec))
 	p.mu.Unlock()
 	fields := map[string]any{"verdict": r.Word(), "where": spec.Where(), "because": r.Verdict.Because, "exit": r.Exit(), "dir": r.Dir}
 	p.say(spec.Short(), strings.Join(outcome(r), "\n"), fields)

@@ -43,6 +43,10 @@ func Load(paths []string, tags string, o Options) ([]Scenario, error) {
 				wrong = append(wrong, err)
 				continue
 			}
+			if n := len(all); n > 0 && all[n-1].Where() == s.Where() {
+				wrong = append(wrong, fmt.Errorf("%s: the rows of an outline would share one folder and one line to repeat them by: write a scenario for each", s.Where()))
+				continue
+			}
 			all = append(all, s)
 		}
 	}

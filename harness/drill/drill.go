@@ -35,11 +35,10 @@ type Options struct {
 
 // Progress is one line of what a drill tells while it runs.
 type Progress struct {
-	Phase   string        // provisioned, baseline, the release ...
-	Took    time.Duration // 0 while it is under way
-	Text    string
-	Done    bool
-	Warning bool
+	Phase string        // provisioned, baseline, the release ...
+	Took  time.Duration // 0 while it is under way
+	Text  string
+	Done  bool
 }
 
 // Drill is one run of a Spec. Its phases are called in order: Deploy, Decide, RollBack, Finish; Finish is always called.
@@ -60,7 +59,7 @@ type Drill struct {
 	load     *traffic.Traffic
 	watching *observe.Observer
 	runner   *rollback.Runner
-	clone    func(context.Context) (*environment.Clone, error)
+	clone    func(context.Context) (urls map[string]string, close func() error, err error)
 
 	mu    sync.Mutex // guards facts
 	facts *verdict.Facts

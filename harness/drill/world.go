@@ -41,11 +41,7 @@ func (d *Drill) Clone(ctx context.Context) (urls map[string]string, close func()
 	if d.clone == nil {
 		d.prepareClone(ctx)
 	}
-	clone, err := d.clone(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	return clone.URLs, clone.Close, nil
+	return d.clone(ctx)
 }
 
 // prepareClone begins a clone in the background when the plan has a pre-check that needs it.
@@ -57,41 +53,30 @@ func (d *Drill) prepareClone(ctx context.Context) {
 	if !needed || d.clone != nil {
 		return
 	}
-	type result struct {
-		clone *environment.Clone
-		err   error
-	}
 	ready := make(chan struct{})
-	var r result
+	var clone *environment.Clone
+	var failed error
 	go func() {
 		defer close(ready)
-		r.clone, r.err = d.env.Clone(context.WithoutCancel(ctx))
+		clone, failed = d.env.Clone(context.WithoutCancel(ctx))
 	}()
-	var once sync.Once
-	d.onExit(func(context.Context) (err error) {
-		<-ready
-		once.Do(func() {
-			if r.clone != nil {
-				err = r.clone.Close()
-			}
-		})
-		return err
+	end := sync.OnceValue(func() error { // by the check that used it, or else at the end of the drill
+		if clone == nil {
+			return nil
+		}
+		return clone.Close()
 	})
-	d.clone = func(ctx context.Context) (*environment.Clone, error) {
+	d.onExit(func(context.Context) error { <-ready; return end() })
+	d.clone = func(ctx context.Context) (map[string]string, func() error, error) {
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		case <-ready:
 		}
-		if r.err != nil {
-			return nil, r.err
+		if failed != nil {
+			return nil, nil, failed
 		}
-		own := *r.clone
-		own.Close = func() (err error) {
-			once.Do(func() { err = r.clone.Close() })
-			return err
-		}
-		return &own, nil
+		return clone.URLs, end, nil
 	}
 }
 

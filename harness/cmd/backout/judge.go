@@ -51,10 +51,19 @@ The same log gives the same verdict byte for byte. The exit code is that of the 
 
 // judge is drill.Judge with an error that teaches.
 func judge(dir string) (*report.Model, error) {
-	if _, err := os.Stat(filepath.Join(dir, evidence.File)); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", dir, errNoRun, err)
+	if _, err := logOf(dir); err != nil {
+		return nil, err
 	}
 	return drill.Judge(dir)
+}
+
+// logOf is the evidence in a run's folder.
+func logOf(dir string) (string, error) {
+	path := filepath.Join(dir, evidence.File)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%s: expected the folder of a run, which holds %s: %w", dir, evidence.File, err)
+	}
+	return path, nil
 }
 
 func reportCommand() *cobra.Command {
@@ -101,9 +110,9 @@ func evidenceCommand() *cobra.Command {
 		Example: "  backout evidence reports/20261123-064512-drops-a-column | grep '\"step\"'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			path := filepath.Join(args[0], evidence.File)
-			if _, err := os.Stat(path); err != nil {
-				return fmt.Errorf("%s: %w: %w", args[0], errNoRun, err)
+			path, err := logOf(args[0])
+			if err != nil {
+				return err
 			}
 			return evidence.Print(c.OutOrStdout(), path)
 		},

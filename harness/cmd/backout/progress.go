@@ -103,8 +103,8 @@ func (p *progress) draw() {
 	}
 }
 
-// key names a drill of the set. Rows of an outline stand on one line and differ in name.
-func key(s *drill.Spec) string { return s.Where() + s.Name }
+// key names a drill of the set.
+func key(s *drill.Spec) string { return s.Where() }
 
 func (p *progress) who(s *drill.Spec) string {
 	if !p.prefix {

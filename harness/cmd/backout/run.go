@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -211,5 +210,3 @@ func setName(paths []string, all []scenarios.Scenario) string {
 	}
 	return "drills"
 }
-
-var errNoRun = errors.New("expected the folder of a run, which holds evidence.ndjson.zst")

@@ -144,8 +144,8 @@ const (
 	Unsent = "unsent" // scheduled, but the in-flight limit was reached
 )
 
-// Serve is who answered a request: "shop-2@v1" (instance by the proxy's word, release by the response's header).
-// "shop-2@" is an answer that the proxy gave in place of shop-2; "@v1" names no instance.
+// Serve is who answered a request: "web-2@v1" (instance by the proxy's word, release by the response's header).
+// "web-2@" is an answer that the proxy gave in place of web-2; "@v1" names no instance.
 type Serve string
 
 // Write is the ledger's record of one write. Written by traffic (invoked, acknowledged, refused, unknown) and by the
@@ -253,7 +253,7 @@ type Alert struct {
 	Unit      string  `json:"unit"`
 }
 
-// Fault is a fault or sabotage. Written by fault: asked, in force, lifted, gone.
+// Fault is a fault or sabotage. Written by fault, the sabotage of a plan by rollback: asked, in force, lifted, gone.
 type Fault struct {
 	Name  string `json:"name"`
 	Of    string `json:"of,omitempty"`
@@ -275,11 +275,11 @@ type Message struct {
 	Error   string `json:"error,omitempty"`
 }
 
-// Cache is the state of one cache. Written by observe.
+// Cache is the state of one cache. Written by observe when it changed and as a beat.
 type Cache struct {
 	Name  string `json:"name"`
-	Stale int    `json:"stale"` // entries of the bad release
-	OK    bool   `json:"ok"`
+	Stale int    `json:"stale"` // entries that the good release cannot read
+	OK    bool   `json:"ok"`    // false: it could not be read
 	Error string `json:"error,omitempty"`
 }
 
@@ -287,7 +287,8 @@ type Cache struct {
 type Job struct {
 	Name string `json:"name"`
 	Open int    `json:"open"`
-	// Oldest is the creation time of the oldest open job on the drill's clock; absent when none is open.
+	// Oldest is the creation time of the oldest open job on the drill's clock; 0 when the database's clock says that it
+	// is yet to come; absent when none is open.
 	Oldest *Offset `json:"oldest,omitempty"`
 	Failed int     `json:"failed"`
 	OK     bool    `json:"ok"` // false: it could not be read
@@ -297,7 +298,7 @@ type Job struct {
 // Schema is a canonical reading of a node's schema. Written by drill, which has observe read it while watching.
 type Schema struct {
 	Node   string `json:"node"`
-	At     string `json:"at"`               // baseline, target, watch, audit
+	At     string `json:"at"`               // baseline, target, watch, audit; production: the primary's baseline against it
 	Digest string `json:"digest,omitempty"` // of the canonical text
 	Text   string `json:"text,omitempty"`   // the canonical text, a line an object; with baseline and target
 	// Equal says whether it equals the node's target; Diff is the unified diff from the target to what was found.
@@ -348,12 +349,13 @@ const (
 	CheckSessions   = "sessions"   // of a kept value: those from before the deploy, tried again
 	CheckDependants = "dependants" // of a dependant: its journeys after the rollback
 	CheckQuiet      = "quiet"      // of a node: it reached the primary's LSN; Error names the cause
+	CheckStubs      = "stubs"      // of "SERVICE/STUB": requests that it has no route for; shown, not judged
 	CheckLeftovers  = "leftovers"  // of a node or "environment": what was not there before
 )
 
 // Gap is a stretch in which something was not observed. Written by observe when it ends, or at the end of the drill.
 type Gap struct {
-	Of   string `json:"of"` // a node, an instance, a probe: "node primary", "instance shop-1", "job outbox"
+	Of   string `json:"of"` // a node, an instance, a probe: "node primary", "instance web-1", "job outbox"
 	From Offset `json:"from"`
 	To   Offset `json:"to"`
 	Why  string `json:"why,omitempty"`

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // everything is one event of each kind with every field set.
@@ -89,6 +90,40 @@ func readAll(path string) (events []Event, err error) {
 		events = append(events, e)
 	}
 	return events, nil
+}
+
+// setClock is an instant as time.Now gives it when the machine's clock has been set forward or back before: the wall
+// clock's part is another, the monotonic one is not. The layout is that of package time: bit 63 says that there is a
+// monotonic reading, 33 bits of seconds and 30 of nanoseconds follow.
+func setClock(t *testing.T, at time.Time, by time.Duration) time.Time {
+	t.Helper()
+	wall := reflect.ValueOf(&at).Elem().FieldByName("wall")
+	p := (*uint64)(unsafe.Pointer(wall.UnsafeAddr()))
+	if *p>>63 != 1 {
+		t.Fatal("the instant has no monotonic reading: the test looks in the wrong place")
+	}
+	seconds := int64(*p<<1>>31) + int64(by/time.Second)
+	*p = 1<<63 | uint64(seconds)<<30 | *p&(1<<30-1)
+	return at
+}
+
+// The machine's clock may be set while a drill runs. Offsets do not follow it.
+func TestAClockThatJumpsMovesNoOffset(t *testing.T) {
+	start := time.Now()
+	for _, by := range []time.Duration{time.Hour, -time.Hour} {
+		l, err := Create(filepath.Join(t.TempDir(), File), start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := setClock(t, start.Add(2*time.Second), by)
+		if found := later.Round(0).Sub(start.Round(0)); found != by+2*time.Second {
+			t.Fatalf("the clock was set by %s, and shows %s: the test sets nothing", by, found)
+		}
+		if at := l.At(later); at != 2 {
+			t.Errorf("the clock was set by %s: expected the offset 2, found %v", by, at)
+		}
+		closeLog(t, l)
+	}
 }
 
 func TestEveryKindComesBackAsItWasPut(t *testing.T) {

@@ -28,6 +28,8 @@ type Run struct {
 	Instances  []string  `json:"instances"` // of the drilled service, by name
 	Nodes      []string  `json:"nodes"`     // Postgres nodes, by name; none without a database
 
+	Mutant *Mutant `json:"mutant,omitempty"` // the plan was changed by a rule
+
 	PromiseList int       `json:"promise_list"` // version of the list of promises that always hold
 	Promises    []Promise `json:"promises"`     // those that the scenario states
 	Expect      *Expect   `json:"expect,omitempty"`
@@ -70,6 +72,9 @@ type Service struct {
 	References []string `json:"references,omitempty"` // undeclared ones, "refunds.order_id -> orders.id"
 	Frozen     []string `json:"frozen,omitempty"`     // tables with a frozen cohort
 	Database   bool     `json:"database"`
+	Unrecorded bool     `json:"unrecorded,omitempty"` // its database has no migrations that a tool records
+	// Readers names, for each cache, a journey that reads through it.
+	Readers map[string]string `json:"readers,omitempty"`
 }
 
 // Budget allows so many acknowledged writes of a journey to be lost, for a reason that is written.
@@ -138,6 +143,8 @@ type Plan struct {
 	Before []string   `json:"before,omitempty"` // pre-checks in words
 	Steps  []PlanStep `json:"steps"`
 	After  []string   `json:"after,omitempty"` // validations in words
+
+	Sabotage string `json:"sabotage,omitempty"` // what is wrong with it on purpose: the drill is a control
 }
 
 // PlanStep is one step of a plan.
@@ -154,6 +161,13 @@ type Promise struct {
 	Text   string  `json:"text"`             // as the feature says it
 	Within float64 `json:"within,omitempty"` // seconds
 	Of     string  `json:"of,omitempty"`     // a journey, a dependant
+}
+
+// Mutant is a right rollback that a rule has changed, to see whether its drill notices.
+type Mutant struct {
+	Rule       string `json:"rule"`
+	What       string `json:"what"`                 // was changed
+	Equivalent string `json:"equivalent,omitempty"` // the written reason why it changes nothing
 }
 
 // Expect is a drill that expects a failure: a control, or a plan that must refuse.

@@ -27,9 +27,9 @@ func Synthesize(l *Log, s Synthetic) {
 	r := rand.New(rand.NewPCG(s.Seed, 1))
 	total := max(s.Hours*3600, returned+harness+30)
 	quiet := total - harness
-	instances := []string{"shop-1", "shop-2", "shop-3"}
+	instances := []string{"web-1", "web-2", "web-3"}
 	nodes := []string{"primary", "streaming", "logical"}
-	service := Service{Name: "shop", Tier: "critical", Target: 300, Journeys: []string{"browse", "order", "checkout"},
+	service := Service{Name: "web", Tier: "critical", Target: 300, Journeys: []string{"browse", "order", "checkout"},
 		Writes: []string{"checkout"}, Jobs: []string{"outbox"}, Database: true}
 
 	type timed struct {
@@ -102,7 +102,7 @@ func Synthesize(l *Log, s Synthetic) {
 	for second := 0; float64(second) < total-2; second++ {
 		from := float64(second)
 		for i, name := range instances {
-			at(from+0.1+r.Float64()/100, &Instance{Name: name, Service: "shop", Up: true, Ready: true, Release: releaseAt(from, i),
+			at(from+0.1+r.Float64()/100, &Instance{Name: name, Service: "web", Up: true, Ready: true, Release: releaseAt(from, i),
 				PID: 1000 + i, CPU: r.Float64() / 2, Memory: 30<<20 + int64(r.IntN(1<<20))&^4095})
 		}
 		for i, name := range nodes {

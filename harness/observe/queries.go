@@ -141,23 +141,31 @@ func (o *Observer) collect() []*query {
 	}
 	if r := o.Release; r != nil {
 		for _, name := range slices.Sorted(maps.Keys(r.Traps)) {
+			if r.Traps[name].Count == "" {
+				continue // asked of a cache or by a command
+			}
 			probe("trap", name, "", "select ("+inner(r.Traps[name].Count)+"\n)::float8")
 		}
 	}
 	return all
 }
 
-// job counts open and failed jobs. Each is a statement of its own.
+// job counts open and failed jobs. Each is a statement of its own. The age of the oldest is taken on the database's own
+// clock, which may be another than ours.
 func (o *Observer) job(ctx context.Context, c *pgx.Conn, name, open, failed string) (evidence.Kind, error) {
 	j := &evidence.Job{Name: name, OK: true}
-	var oldest *time.Time
-	err := c.QueryRow(ctx, "select count(*), min(q.created)::timestamptz from ("+inner(open)+"\n) q(id, created)",
-		pgx.QueryExecModeExec).Scan(&j.Open, &oldest)
+	var age *float64 // in seconds
+	asked := o.Log.Now()
+	err := c.QueryRow(ctx, "select count(*), extract(epoch from clock_timestamp() - min(q.created)::timestamptz)::float8 from ("+inner(open)+"\n) q(id, created)",
+		pgx.QueryExecModeExec).Scan(&j.Open, &age)
 	if err != nil {
 		return nil, err
 	}
-	if oldest != nil {
-		at := o.Log.At(*oldest)
+	if age != nil {
+		at := asked - evidence.Offset(*age)
+		if *age < 0 { // that clock went back since: nobody knows when the job was opened, so it may be from before
+			at = 0
+		}
 		j.Oldest = &at
 	}
 	if failed != "" {

@@ -51,6 +51,9 @@ func TestQueries(t *testing.T) {
 	if oldest := *j.Job.Oldest; oldest < 0 || oldest > j.T {
 		t.Errorf("oldest %v; expected the time of its creation on the drill's clock, before %v", oldest, j.T)
 	}
+	if age := j.T - *j.Job.Oldest; age > 5 {
+		t.Errorf("it is %v s old; expected less than 5", age)
+	}
 	s.await(t, "two violating rows", mark, probe("invariant", is(2)))
 	s.await(t, "one trap", mark, probe("trap", is(1)))
 
@@ -82,6 +85,23 @@ func TestQueries(t *testing.T) {
 	}
 	s.await(t, "the gap", mark, func(e evidence.Event) bool { return e.Gap != nil && e.Gap.Of == "job outbox" })
 	s.await(t, "the job again", mark, job(func(j *evidence.Job) bool { return j.OK && j.Open == 2 }))
+}
+
+// A job's age is taken on the database's clock. One that this clock says is yet to come was opened before the clock was
+// set back, so nobody knows when: it counts as being from before.
+func TestAJobFromBeforeTheClockJumped(t *testing.T) {
+	tr := cluster3(t)
+	undo(t, tr.primary, "truncate outbox")
+	do(t, tr.primary, "truncate outbox; insert into outbox (created_at, attempts) values (clock_timestamp() - interval '1 hour', 0)")
+	_, s, _ := watchTrio(t, Config{Service: shop()})
+	oldest := func(within func(now, at evidence.Offset) bool) func(evidence.Event) bool {
+		return func(e evidence.Event) bool {
+			return e.Job != nil && e.Job.OK && e.Job.Oldest != nil && within(e.T, *e.Job.Oldest)
+		}
+	}
+	s.await(t, "a job of an hour ago", 0, oldest(func(now, at evidence.Offset) bool { return now-at > 3599 && now-at < 3605 }))
+	do(t, tr.primary, "update outbox set created_at = clock_timestamp() + interval '1 hour'")
+	s.await(t, "a job of an hour hence", s.last(), oldest(func(_, at evidence.Offset) bool { return at == 0 }))
 }
 
 // A step that begins cancels a query that takes long, and that is no failure of the query.

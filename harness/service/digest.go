@@ -24,23 +24,32 @@ func (r *Release) migrates() bool {
 var word = regexp.MustCompile(`[A-Za-z0-9_./-]+`)
 
 // Files is what a drill of the plan depends on beside the feature: release.yaml, code.patch, the plan, the migrations of
-// service and release, and the scripts and folders that its steps and the rollout name and that exist in the release's or
-// the service's folder. A nil plan is left away.
+// service and release, and the scripts and folders that its steps, its sabotage and the rollout name and that exist in the
+// release's or the service's folder, and the scripts that these name. A nil plan is left away.
 func (r *Release) Files(p *Plan) []string {
 	s := r.Service
 	names := []string{"release.yaml", "code.patch", "migrations"}
-	commands := slices.Clone(r.Rollout)
+	var commands []string
+	for _, step := range r.Rollout {
+		commands = append(commands, step.Run)
+	}
 	var files []string
 	if p != nil {
 		files = append(files, p.Path)
-		commands = append(commands, p.Steps...)
+		for _, step := range p.Steps {
+			commands = append(commands, step.Run)
+		}
+		if p.Sabotage != nil {
+			commands = append(commands, p.Sabotage.Shown)
+		}
 	}
+	files = append(files, r.scripts(commands...)...)
 	files = append(files, s.Path)
-	if s.Database != nil {
+	if s.Database != nil && s.Database.Migrations != "" {
 		files = append(files, filepath.Join(s.Dir, s.Database.Migrations))
 	}
 	for _, c := range commands {
-		names = append(names, word.FindAllString(c.Run, -1)...)
+		names = append(names, word.FindAllString(c, -1)...)
 	}
 	for _, dir := range []string{r.Dir, s.Dir} {
 		for _, name := range names {

@@ -36,8 +36,8 @@ func journeys(v *value, s *Service) []Journey {
 		steps := o.must("steps", "its requests in order")
 		for _, item := range steps.list() {
 			r := request(item, &known)
-			if w := r.Write; w != nil && s.Database == nil {
-				item.wrong("expected a database in service.yaml, since the writes of %s are looked up there, found none", p.name)
+			if w := r.Write; w != nil && s.Database == nil && !(OverHTTP(w.Find) && OverHTTP(w.All)) {
+				item.wrong("expected a database in service.yaml, or GET /... in find and all, since the writes of %s are looked up there, found neither", p.name)
 			}
 			j.Steps = append(j.Steps, r)
 		}
@@ -150,11 +150,19 @@ func write(v *value, known []string) *Write {
 	key := o.must("key", "made by the client, such as {uuid}")
 	w.Key = key.text()
 	key.placeholders(w.Key, known)
-	find := o.must("find", "SQL with $1, the key")
-	if w.Find = find.text(); w.Find != "" && !strings.Contains(w.Find, "$1") {
-		find.expected("SQL with $1, the key of the write")
+	find := o.must("find", "SQL with $1, the key, or GET /notes/{key}")
+	w.Find = find.text()
+	switch {
+	case w.Find == "":
+	case OverHTTP(w.Find) && !onlyKey(w.Find, 1):
+		find.expected("a request with {key} and no other placeholder, such as GET /notes/{key}")
+	case !OverHTTP(w.Find) && !strings.Contains(w.Find, "$1"):
+		find.expected("SQL with $1, the key of the write, or a request such as GET /notes/{key}")
 	}
-	w.All = o.must("all", "SQL: the keys of all writes of this kind, which finds those that nobody sent").text()
+	all := o.must("all", "SQL or GET /...: the keys of all writes of this kind, which finds those that nobody sent")
+	if w.All = all.text(); OverHTTP(w.All) && !onlyKey(w.All, 0) {
+		all.expected("a request without placeholders, such as GET /notes/keys")
+	}
 	for _, p := range o.get("payload").pairsOrNone() {
 		x := p.plain()
 		switch x.(type) {
@@ -169,6 +177,15 @@ func write(v *value, known []string) *Write {
 		p.expected("a mapping of columns to what was sent")
 	}
 	return w
+}
+
+// OverHTTP says whether a question is a request of the service and not SQL.
+func OverHTTP(question string) bool { return strings.HasPrefix(question, "GET /") }
+
+// onlyKey says whether {key} is there so often and no other placeholder is.
+func onlyKey(request string, times int) bool {
+	all := placeholder.FindAllString(request, -1)
+	return len(all) == times && strings.Count(request, "{key}") == times && !strings.ContainsAny(strings.TrimPrefix(request, "GET "), " #")
 }
 
 // jsonPath says whether a path is $ and names or numbers after dots.

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Names become folders, databases and roles; those of services also parts of variables.
@@ -19,6 +21,9 @@ var (
 	numbered    = regexp.MustCompile(`^[^%]*%(0?[0-9]{1,2})?d[^%]*$`)
 	variable    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
+
+// readyWithin is how long an instance may take until it is ready, unless service.yaml says so.
+const readyWithin = time.Minute
 
 // Load reads one service.yaml. The error tells all mistakes of the file, each with its line and column, what was
 // expected and what was found.
@@ -93,8 +98,8 @@ func readService(path string, text []byte) (*Service, error) {
 	if root == nil {
 		return nil, f.err()
 	}
-	o := root.object("service", "tier", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
-		"secrets", "jobs", "effects", "sessions", "dependants")
+	o := root.object("service", "tier", "allow", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
+		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs")
 	s := &Service{Path: path, Dir: filepath.Dir(path), Instances: 1}
 
 	name := o.must("service", "its name")
@@ -106,13 +111,31 @@ func readService(path string, text []byte) (*Service, error) {
 	if v := o.get("instances"); v != nil {
 		s.Instances = int(v.number(1, 100))
 	}
+	if o.get("run") == nil {
+		return readSchemaOnly(o, s)
+	}
 	s.Process = process(o.must("run", "how it runs").object("process").get("process"))
 	ready := o.must("ready", "the path of its readiness check")
+	s.ReadyWithin = readyWithin
+	if ready.isMapping() { // {path: /readyz, within: 3m}
+		r := ready.object("path", "within")
+		if w := r.get("within"); w != nil {
+			s.ReadyWithin = w.duration()
+		}
+		ready = r.must("path", "of its readiness check")
+	}
 	if s.Ready = ready.text(); s.Ready != "" && !strings.HasPrefix(s.Ready, "/") {
 		ready.expected("a path that begins with /")
 	}
 	if v := o.must("release", "how an instance says which release it is"); v != nil {
 		s.Header = v.object("header").must("header", "").text()
+	}
+	for _, host := range o.get("allow").list() {
+		if name := host.text(); name != "" && !allowed(name) {
+			host.expected("the name or address of a host, without a port")
+		} else if name != "" {
+			s.Allow = append(s.Allow, name)
+		}
 	}
 	s.Dependants = dependants(o.get("dependants"), s.Name)
 	s.Env = o.get("env").table()
@@ -121,12 +144,33 @@ func readService(path string, text []byte) (*Service, error) {
 	s.Database = database(o.get("database"), s.Dir)
 	s.Journeys = journeys(o.must("journeys", "what users do"), s)
 	s.Jobs = jobs(o.get("jobs"))
+	s.Stubs = stubs(o.get("stubs"), s)
 	s.Effects = effects(o.get("effects"), s)
+	s.Caches = caches(o.get("caches"), s)
 	s.Sessions = sessions(o.get("sessions"), s)
 	if s.Database == nil {
 		o.get("jobs").wrong("expected a database in service.yaml, since jobs are counted there, found none")
 	}
 	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+// allowed says whether a text can be a host: a port would never be found in a command beside its host.
+func allowed(host string) bool { return hostName.MatchString(host) || net.ParseIP(host) != nil }
+
+// readSchemaOnly reads a service that nothing runs for: a database, and releases that change it.
+func readSchemaOnly(o *object, s *Service) (*Service, error) {
+	s.Instances = 0
+	for _, key := range []string{"instances", "ready", "release", "values", "journeys", "env", "secrets", "effects", "caches", "sessions", "dependants", "stubs"} {
+		o.get(key).wrong("expected run beside %s, since without it nothing runs and there is only a database, found none", key)
+	}
+	s.Database = database(o.must("database", "what there is when nothing runs: say run for a service that runs"), s.Dir)
+	s.Jobs = jobs(o.get("jobs"))
+	if err := o.f.err(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -225,9 +269,13 @@ func database(v *value, dir string) *Database {
 	if v == nil {
 		return nil
 	}
-	o := v.object("migrations", "publish", "settings", "references", "invariants", "frozen", "load", "rows")
+	o := v.object("migrations", "publish", "settings", "references", "invariants", "frozen", "load", "rows", "production")
 	d := &Database{Settings: o.get("settings").table(), Invariants: queries(o.get("invariants")), Frozen: queries(o.get("frozen"))}
-	if m := o.must("migrations", "the folder of its goose migrations"); m != nil {
+	m := o.get("migrations")
+	if m == nil && o.get("load") == nil {
+		o.must("migrations", "the folder of its goose migrations, or load, the file that makes its schema")
+	}
+	if m != nil {
 		if m.isMapping() {
 			tool := m.object("tool", "dir")
 			tool.get("tool").choice("goose")
@@ -249,15 +297,23 @@ func database(v *value, dir string) *Database {
 	for _, p := range o.get("frozen").pairsOrNone() {
 		p.key.tableKey(p.name)
 	}
-	d.Load = o.get("load").path(dir, false)
+	if load := o.get("load"); load != nil && load.isMapping() {
+		command := load.object("command").must("command", "the program that fills DATABASE_URL, and its arguments")
+		if d.LoadCommand = command.texts(); command.isList() && len(d.LoadCommand) == 0 {
+			command.wrong("expected a program in command, found an empty list")
+		}
+	} else {
+		d.Load = load.path(dir, false)
+	}
+	d.Production = o.get("production").path(dir, false)
 	if rows := o.get("rows"); rows != nil {
 		d.Rows = map[string]int{}
 		for _, p := range rows.pairs() {
 			p.key.tableKey(p.name)
 			d.Rows[p.name] = p.count(0)
 		}
-		if d.Load == "" {
-			rows.wrong("expected load beside rows, the SQL file that makes them, found none")
+		if o.get("load") == nil {
+			rows.wrong("expected load beside rows, which makes them, found none")
 		}
 	}
 	return d
@@ -359,14 +415,17 @@ func effects(v *value, s *Service) map[string]Effect {
 		if j := s.journey(e.Of); j != nil && !j.writes() {
 			of.wrong("expected a journey that writes in of, found %q, which has no write", e.Of)
 		}
-		if e.At != "" && !slices.Contains(s.Dependants, e.At) {
-			o.get("at").wrong("expected a dependant in at, found %q%s", e.At, meant(e.At, s.Dependants))
+		stub, atStub := s.Stubs[e.At]
+		if places := append(append([]string{s.Name}, s.Dependants...), sorted(s.Stubs)...); e.At != "" && !slices.Contains(places, e.At) {
+			o.get("at").wrong("expected a dependant, a stub or the service itself in at, found %q%s", e.At, meant(e.At, places))
 		}
 		count := o.must("count", "how the effect is counted")
 		e.Count = count.text()
 		method, target, _ := strings.Cut(e.Count, " ")
 		switch {
 		case e.Count == "":
+		case atStub:
+			count.atStub(e, stub)
 		case e.At != "" && (method != "GET" || !strings.HasPrefix(target, "/") || !strings.Contains(target, "{key}")):
 			count.expected("a request such as GET /charges?order_key={key}")
 		case e.At == "" && !strings.Contains(e.Count, "$1"):
@@ -378,6 +437,55 @@ func effects(v *value, s *Service) map[string]Effect {
 			e.Each = each.count(1)
 		}
 		all[p.name] = e
+	}
+	return all
+}
+
+// cacheVariable is a name under which plans get a cache's URL.
+var cacheVariable = regexp.MustCompile(`^CACHE_URL(_[A-Z0-9_]+)?$`)
+
+// mostCaches is how many databases one server of Redis has unless it is told otherwise.
+const mostCaches = 16
+
+func caches(v *value, s *Service) map[string]Cache {
+	if v == nil {
+		return nil
+	}
+	all := map[string]Cache{}
+	given := map[string]string{}
+	for _, p := range v.pairs() {
+		if !serviceName.MatchString(p.name) {
+			p.key.wrong("expected a name of small letters, digits and _ in caches, found %q", p.name)
+		}
+		o := p.object("url", "read_by", "stale")
+		c := Cache{
+			URL:    "CACHE_URL",
+			ReadBy: o.must("read_by", "the journey that reads through it").journey(s),
+			Stale:  o.must("stale", "Lua that returns how many entries the good release cannot read").text(),
+		}
+		if j := s.journey(c.ReadBy); j != nil && j.Weight == 0 {
+			o.get("read_by").wrong("expected a journey that users make in read_by, found %q, whose weight is 0", c.ReadBy)
+		}
+		url := o.get("url")
+		if url != nil {
+			c.URL = url.text()
+		}
+		switch other, taken := given[c.URL]; {
+		case c.URL != "" && !cacheVariable.MatchString(c.URL):
+			url.expected("the name of the variable that plans get, CACHE_URL or CACHE_URL_NAME,")
+		case taken && url == nil:
+			o.wrong("expected url in %s, since %s has CACHE_URL: a name such as CACHE_URL_%s", p.name, other, strings.ToUpper(p.name))
+		case taken:
+			url.wrong("expected another name than %s in url, which %s has", c.URL, other)
+		}
+		given[c.URL] = p.name
+		all[p.name] = c
+	}
+	if v.isMapping() && len(all) == 0 {
+		v.expected("at least one cache")
+	}
+	if len(all) > mostCaches {
+		v.wrong("expected at most %d caches, found %d", mostCaches, len(all))
 	}
 	return all
 }

@@ -93,8 +93,10 @@ env: {LOG: json}
 secrets: {PAYMENT_KEY: {file: ./secrets/payment}, TOKEN: {env: BACKOUT_TEST_TOKEN}}
 jobs: {outbox: {open: "select id, created_at from outbox", failed: "select id from outbox where attempts >= 5"}}
 effects: {charge: {of: checkout, at: billing, count: "GET /charges?order_key={key}", each: 1}}
+caches: {pages: {read_by: browse, stale: return 0}, carts: {url: CACHE_URL_CARTS, read_by: checkout, stale: return 1}}
 sessions: {token: checkout}
 dependants: [billing]
+allow: [mail.example, 192.0.2.7, "2001:db8::1"]
 `
 
 const bad = `release: v2
@@ -108,6 +110,13 @@ reaches: {instances: 2, migration: 5}
 may_transform: [{journey: checkout, field: total, at_most: 3, why: rounding}]
 rollout:
   - {name: deploy it, run: ./deploy v2, timeout: 60s, again: safe}
+`
+
+// thatHarms is what a bad release states.
+const thatHarms = `harms:
+  - {journey: checkout, success_below: 0.9, within: 20s}
+  - {service: billing, journey: invoices, latency_above: 250ms}
+  - {memory_above: 300 MB}
 `
 
 const plan = `plan: restore the column
@@ -152,8 +161,8 @@ func TestWhatIsWrittenIsWhatIsLoaded(t *testing.T) {
 	dir := s.Dir
 	expected := &Service{
 		Name: "shop", Path: filepath.Join(dir, "service.yaml"), Dir: dir, Tier: "critical", Instances: 3,
-		Process: &Process{Build: []string{"./build"}, Command: []string{"./shop", "-v"}, Env: map[string]string{"ADDR": "{address}", "PORT": "8080"}},
-		Ready:   "/readyz", Header: "X-Release",
+		Process:     &Process{Build: []string{"./build"}, Command: []string{"./shop", "-v"}, Env: map[string]string{"ADDR": "{address}", "PORT": "8080"}},
+		ReadyWithin: time.Minute, Ready: "/readyz", Header: "X-Release",
 		Database: &Database{
 			Migrations: "./migrations", Publish: []string{"orders", "lines"}, Settings: map[string]string{"work_mem": "8MB"},
 			References: []Reference{{Column{"refunds", "order_id"}, Column{"orders", "id"}}},
@@ -173,12 +182,15 @@ func TestWhatIsWrittenIsWhatIsLoaded(t *testing.T) {
 			}},
 			{Name: "browse", Weight: 1, Steps: []Request{{Method: "GET", Path: "/products", Expect: 200, Line: 48}}},
 		},
-		Env:        map[string]string{"LOG": "json"},
-		Secrets:    map[string]Secret{"PAYMENT_KEY": {File: "./secrets/payment"}, "TOKEN": {Env: "BACKOUT_TEST_TOKEN"}},
-		Jobs:       map[string]Job{"outbox": {Open: "select id, created_at from outbox", Failed: "select id from outbox where attempts >= 5"}},
-		Effects:    map[string]Effect{"charge": {Of: "checkout", At: "billing", Count: "GET /charges?order_key={key}", Each: 1}},
+		Env:     map[string]string{"LOG": "json"},
+		Secrets: map[string]Secret{"PAYMENT_KEY": {File: "./secrets/payment"}, "TOKEN": {Env: "BACKOUT_TEST_TOKEN"}},
+		Jobs:    map[string]Job{"outbox": {Open: "select id, created_at from outbox", Failed: "select id from outbox where attempts >= 5"}},
+		Effects: map[string]Effect{"charge": {Of: "checkout", At: "billing", Count: "GET /charges?order_key={key}", Each: 1}},
+		Caches: map[string]Cache{"pages": {URL: "CACHE_URL", ReadBy: "browse", Stale: "return 0"},
+			"carts": {URL: "CACHE_URL_CARTS", ReadBy: "checkout", Stale: "return 1"}},
 		Sessions:   map[string]string{"token": "checkout"},
 		Dependants: []string{"billing"},
+		Allow:      []string{"mail.example", "192.0.2.7", "2001:db8::1"},
 	}
 	same(t, expected, s)
 
@@ -195,7 +207,7 @@ func TestWhatIsWrittenIsWhatIsLoaded(t *testing.T) {
 		},
 		Within: 20 * time.Second, MigrateTo: 5, ReachesN: 2, ReachesM: 5,
 		MayTransform: []Transform{{Journey: "checkout", Field: "total", Why: "rounding", AtMost: 3}},
-		Rollout:      []Step{{Line: 11, Name: "deploy it", Run: "./deploy v2", Timeout: time.Minute, Again: "safe"}},
+		Rollout:      []Step{{Line: 11, RunLine: 11, Name: "deploy it", Run: "./deploy v2", Timeout: time.Minute, Again: "safe"}},
 	}, r)
 
 	p, err := r.Plan("", "process")
@@ -213,15 +225,16 @@ func TestWhatIsWrittenIsWhatIsLoaded(t *testing.T) {
 			{Line: 12, Artefact: "v1"},
 		},
 		Steps: []Step{
-			{Line: 14, Name: "bring it back", Run: `goose -dir migrations postgres "$PRIMARY" down-to 4`, Timeout: 2 * time.Minute, Again: "refuse", Output: "OK .*00005"},
-			{Line: 19, Name: "the old code", Run: "./deploy v1", Timeout: time.Minute, Again: "safe"},
+			{Line: 14, RunLine: 15, Name: "bring it back", Run: `goose -dir migrations postgres "$PRIMARY" down-to 4`, Timeout: 2 * time.Minute, Again: "refuse", Output: "OK .*00005"},
+			{Line: 19, RunLine: 20, Name: "the old code", Run: "./deploy v1", Timeout: time.Minute, Again: "safe"},
 		},
 		After: []Check{{Line: 24, Serves: "v1", Within: 30 * time.Second}, {Line: 25, Journey: "checkout", Within: 45 * time.Second}},
 	}, p)
 
 	e := s.Evidence()
 	if e.Target != 300 || !slices.Equal(e.Journeys, []string{"checkout", "browse"}) || !slices.Equal(e.Writes, []string{"checkout"}) ||
-		!slices.Equal(e.References, []string{"refunds.order_id -> orders.id"}) || len(e.Budgets) != 1 || !e.Database {
+		!slices.Equal(e.References, []string{"refunds.order_id -> orders.id"}) || len(e.Budgets) != 1 || !e.Database ||
+		!slices.Equal(e.Caches, []string{"carts", "pages"}) || e.Readers["pages"] != "browse" {
 		t.Errorf("found %+v", e)
 	}
 	re := r.Evidence()
@@ -262,9 +275,10 @@ func same(t *testing.T, expected, found any) {
 // Each mistake is made in a file that is right otherwise, and is told with its place.
 func TestMistakesAreTold(t *testing.T) {
 	tests := []struct{ file, from, to, err string }{
-		{"service.yaml", "tier: critical", "teir: critical", `:2:1: expected one of service, tier, instances, run, ready, release, database, values, journeys, env, secrets, jobs, effects, sessions, dependants in the file, found "teir"; did you mean "tier"?`},
+		{"service.yaml", "tier: critical", "teir: critical", `:2:1: expected one of service, tier, allow, instances, run, ready, release, database, values, journeys, env, secrets, jobs, effects, caches, sessions, dependants, stubs in the file, found "teir"; did you mean "tier"?`},
 		{"service.yaml", "tier: critical\n", "", `:1:1: expected "tier" in the file, found none: critical is restored within 5 minutes, standard within 15`},
 		{"service.yaml", "tier: critical", "tier: cirtical", `:2:7: expected one of critical, standard in tier, found "cirtical"; did you mean "critical"?`},
+		{"service.yaml", "mail.example", "mail.example:25", `:57:9: expected the name or address of a host, without a port`},
 		{"service.yaml", "service: shop", "service: ../shop", `:1:10: expected a name of small letters, digits and _`},
 		{"service.yaml", "instances: 3", "instances: three", `:3:12: expected a whole number from 1 to 100 in instances, found "three"`},
 		{"service.yaml", "instances: 3", "instances: [3]", `:3:12: expected a whole number from 1 to 100 in instances, found a list`},
@@ -289,17 +303,25 @@ func TestMistakesAreTold(t *testing.T) {
 		{"service.yaml", `{sku: "{sku}", quantity: 1, gift`, `{sku: "{skus}", quantity: 1, gift`, `found {skus}; did you mean "sku"?`},
 		{"service.yaml", "expect: 201\n        refused", "expect: 2001\n        refused", `:35:17: expected a whole number from 100 to 599 in expect, found 2001`},
 		{"service.yaml", "[409, 422]", "[409, 201]", `:36:24: expected another status than 201 in refused`},
-		{"service.yaml", "client_key = $1", "client_key = 1", `expected SQL with $1, the key of the write in find`},
+		{"service.yaml", "client_key = $1", "client_key = 1", `:37:38: expected SQL with $1, the key of the write, or a request such as GET /notes/{key} in find`},
 		{"service.yaml", `all: "select client_key from orders"`, `all: ""`, `expected a text in all, found ""`},
 		{"service.yaml", "until: 2s", "until: 2", `:42:16: expected a duration such as 30s or 2m in until, found 2`},
 		{"service.yaml", "until: 2s", "until: -2s", `expected a duration`},
 		{"service.yaml", "{file: ./secrets/payment}", "{file: ./secrets/payment, env: X}", `expected exactly one of file, env in PAYMENT_KEY, found file, env`},
 		{"service.yaml", "of: checkout, at", "of: chekout, at", `:53:24: expected a journey of shop in of, found "chekout"; did you mean "checkout"?`},
 		{"service.yaml", "of: checkout, at", "of: browse, at", `expected a journey that writes in of, found "browse", which has no write`},
-		{"service.yaml", "at: billing", "at: biling", `expected a dependant in at, found "biling"; did you mean "billing"?`},
+		{"service.yaml", "at: billing", "at: biling", `expected a dependant, a stub or the service itself in at, found "biling"; did you mean "billing"?`},
 		{"service.yaml", "order_key={key}", "order_key=1", `expected a request such as GET /charges?order_key={key}`},
-		{"service.yaml", "sessions: {token: checkout}", "sessions: {token: check, tok: checkout}", `:54:19: expected a journey of shop in token, found "check"; did you mean "checkout"?`},
-		{"service.yaml", "dependants: [billing]", "dependants: [billing, shop]", `:55:23: expected another service, once`},
+		{"service.yaml", "read_by: browse", "read_by: brows", `:54:27: expected a journey of shop in read_by, found "brows"; did you mean "browse"?`},
+		{"service.yaml", "read_by: browse, stale: return 0", "read_by: browse", `expected "stale" in pages, found none: Lua that returns how many entries the good release cannot read`},
+		{"service.yaml", "pages: {read_by: browse", "pages: {readby: browse", `:54:18: expected one of url, read_by, stale in pages, found "readby"; did you mean "read_by"?`},
+		{"service.yaml", "url: CACHE_URL_CARTS", "url: redis://cache", `:54:66: expected the name of the variable that plans get, CACHE_URL or CACHE_URL_NAME, in url, found "redis://cache"`},
+		{"service.yaml", "url: CACHE_URL_CARTS", "url: CACHE_URL", `:54:66: expected another name than CACHE_URL in url, which pages has`},
+		{"service.yaml", "url: CACHE_URL_CARTS, ", "", `expected url in carts, since pages has CACHE_URL: a name such as CACHE_URL_CARTS`},
+		{"service.yaml", "pages: {read_by", "Pages 1: {read_by", `:54:10: expected a name of small letters, digits and _ in caches, found "Pages 1"`},
+		{"service.yaml", "caches: {pages: {read_by: browse, stale: return 0}, carts: {url: CACHE_URL_CARTS, read_by: checkout, stale: return 1}}", "caches: {}", `:54:9: expected at least one cache in caches, found a mapping`},
+		{"service.yaml", "sessions: {token: checkout}", "sessions: {token: check, tok: checkout}", `:55:19: expected a journey of shop in token, found "check"; did you mean "checkout"?`},
+		{"service.yaml", "dependants: [billing]", "dependants: [billing, shop]", `:56:23: expected another service, once`},
 		{"service.yaml", "dependants: [billing]", "dependants: *all", `expected a list in dependants, found an anchor or alias; write it out`},
 		{"service.yaml", "service: shop", "- service: shop", `expected YAML`},
 		{"service.yaml", whole, "", `:1:1: expected one YAML document, found 0`},
@@ -318,6 +340,11 @@ func TestMistakesAreTold(t *testing.T) {
 		{"releases/v2/release.yaml", "service: billing", "service: payments", `expected a dependant of shop in service, found "payments"`},
 		{"releases/v2/release.yaml", "memory_above: 300 MB", "memory_above: lots", `expected a size such as 300MB in memory_above, found "lots"`},
 		{"releases/v2/release.yaml", "memory_above: 300 MB", "invariant: totals", `expected an invariant of service.yaml, found "totals"`},
+		{"releases/v2/release.yaml", thatHarms, "traps: {entries: {cache: page, at_least: 50}}\n", `:3:26: expected a cache of service.yaml in cache, found "page"; did you mean "pages"?`},
+		{"releases/v2/release.yaml", thatHarms, "traps: {entries: {at_least: 50}}\n", `expected exactly one of count, cache, command in entries, found none`},
+		{"releases/v2/release.yaml", thatHarms, "traps: {entries: {cache: pages, command: ./count, at_least: 50}}\n", `expected exactly one of count, cache, command in entries, found cache, command`},
+		{"releases/v2/release.yaml", thatHarms, "traps: {entries: {cach: pages, at_least: 50}}\n", `expected one of count, cache, command, at_least in entries, found "cach"; did you mean "cache"?`},
+		{"releases/v2/release.yaml", thatHarms, "traps: {entries: {command: ./count}}\n", `expected "at_least" in entries, found none: how many must exist at the decision`},
 		{"releases/v2/release.yaml", "instances: 2", "instances: 4", `expected a whole number from 1 to 3 in instances, found 4`},
 		{"releases/v2/release.yaml", ", why: rounding", "", `expected "why" in may_transform, item 1, found none: what changes a user's data needs its reason`},
 		{"releases/v2/release.yaml", ", timeout: 60s", "", `expected "timeout" in rollout, item 1, found none: after which it is ended`},
@@ -330,6 +357,12 @@ func TestMistakesAreTold(t *testing.T) {
 		{"releases/v2/rollback.yaml", "url: LOGICAL", "url: LOGICL", `expected a database of the plan's env in url, found "LOGICL"; did you mean "LOGICAL"?`},
 		{"releases/v2/rollback.yaml", "  - unblocked: [orders, public.lines]", "  - unblock: [orders]", `:10:5: expected one of database, unblocked, dependants, artefact in before, found "unblock"; did you mean "unblocked"?`},
 		{"releases/v2/rollback.yaml", "[orders, public.lines]", `["orders; drop"]`, `expected the name of a table in unblocked, item 1, found "orders; drop"`},
+		{"releases/v2/rollback.yaml", "[orders, public.lines]", `{tables: [orders], before: 1}`, `expected a whole number from 2 to 2 in before, found 1`},
+		{"releases/v2/rollback.yaml", "[orders, public.lines]", `{tables: [orders], before: 3}`, `expected a whole number from 2 to 2 in before, found 3`},
+		{"releases/v2/rollback.yaml", "[orders, public.lines]", `{before: 2}`, `expected "tables" in unblocked, found none: what the steps lock`},
+		{"releases/v2/rollback.yaml", "[orders, public.lines]", `{tables: [orders]}`, `expected "before" in unblocked, found none: the number of a step`},
+		{"releases/v2/rollback.yaml", "[orders, public.lines]", `{tables: [], before: 2}`, `expected at least one table in unblocked, found an empty list`},
+		{"releases/v2/rollback.yaml", "risk: schema", "sabotage: {what: it forgets}", `expected "shown" in sabotage, found none: a command whose exit code 0 says that it took effect`},
 		{"releases/v2/rollback.yaml", "dependants: compatible", "dependants: fine", `expected "compatible" in dependants, found "fine"`},
 		{"releases/v2/rollback.yaml", "artefact: v1", "journey: checkout", `:12:5: expected one of database, unblocked, dependants, artefact in before, found "journey", which is a validation: move it to after`},
 		{"releases/v2/rollback.yaml", "every instance serves: v1", "every instance serves: v9", `:24:28: expected a release of shop in every instance serves, found "v9"; did you mean "v1"?; there are v1, v2`},
@@ -501,7 +534,7 @@ func TestSecrets(t *testing.T) {
 
 // Whatever a file holds, reading it is a value or an error with a place.
 func FuzzRead(f *testing.F) {
-	for _, text := range []string{whole, bad, plan, "", "- a", "a: &x [*x]", "? [a]: b", "<<: {a: b}", "a: !!binary x", "{", "service: |\n  x", strings.Repeat("[", 1000)} {
+	for _, text := range []string{whole, bad, plan, "", "- a", "a: &x [*x]", "? [a]: b", "<<: {a: b}", "a: !!binary x", "{", "run: a", "service: |\n  x", strings.Repeat("[", 1000)} {
 		f.Add(text)
 	}
 	dir := folder(f, nil)

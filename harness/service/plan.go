@@ -22,6 +22,9 @@ var suffixes = map[string]string{
 // settles is how long a validation waits for its condition unless the plan says so.
 const settles = 30 * time.Second
 
+// shown is by when after the last step a sabotage must have taken effect, unless the plan states another time.
+const shown = 10 * time.Second
+
 // Plan loads a rollback plan of the release, written for an environment: its plan (rollback.yaml,
 // rollback.containers.yaml, rollback.kubernetes.yaml) when the name is empty, else NAME.yaml and so on. The error is
 // ErrNoPlan when it exists for other environments only, or when the release has no plan at all.
@@ -71,7 +74,7 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 		return nil, f.err()
 	}
 	p := &Plan{Release: r, Path: path}
-	o := root.object("plan", "from", "to", "risk", "schema", "env", "before", "steps", "after")
+	o := root.object("plan", "from", "to", "risk", "schema", "env", "sabotage", "before", "steps", "after")
 	p.Name = o.must("plan", "what it does, in a few words").text()
 	from := o.must("from", "the release that is rolled back")
 	if p.From = from.text(); p.From != "" && p.From != r.Name {
@@ -84,11 +87,15 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 	p.Risk = o.get("risk").text()
 	if v := o.get("schema"); v != nil {
 		p.Schema = v.number(1, math.MaxInt64)
+		if !r.Service.migrates() {
+			v.wrong("expected migrations in service.yaml beside schema, found none")
+		}
 	}
 	var order []string
 	p.Env, order = env(o.get("env"))
-	p.Before = checks(o.get("before"), "before", p, order)
+	p.Sabotage = sabotage(o.get("sabotage"))
 	p.Steps = steps(o.must("steps", "the commands, in order"))
+	p.Before = checks(o.get("before"), "before", p, order)
 	if v := o.get("steps"); v.isList() && len(p.Steps) == 0 {
 		v.wrong("expected at least one step in steps, found an empty list")
 	}
@@ -97,6 +104,23 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// sabotage reads what is wrong with a plan on purpose.
+func sabotage(v *value) *Sabotage {
+	if v == nil {
+		return nil
+	}
+	o := v.object("what", "shown", "within")
+	s := &Sabotage{
+		What:   o.must("what", "what is wrong with the plan on purpose").text(),
+		Shown:  o.must("shown", "a command whose exit code 0 says that it took effect").text(),
+		Within: shown,
+	}
+	if w := o.get("within"); w != nil {
+		s.Within = w.duration()
+	}
+	return s
 }
 
 // checkKeys are the checks by the part of a plan where they stand.
@@ -108,7 +132,7 @@ var checkKeys = map[string][]string{
 // checks reads a plan's pre-checks or validations; order is that of the names in its env.
 func checks(v *value, part string, p *Plan, order []string) []Check {
 	here := checkKeys[part]
-	s := p.Release.Service
+	s, steps := p.Release.Service, int64(len(p.Steps))
 	var all []Check
 	for _, item := range v.list() {
 		var kinds []pair
@@ -140,12 +164,18 @@ func checks(v *value, part string, p *Plan, order []string) []Check {
 		case "database":
 			c.Database = identity(k.value, p, order)
 		case "unblocked":
-			for _, t := range k.list() {
+			tables := k.value
+			if k.isMapping() { // {tables: [...], before: 2}: earlier steps may end what is in the way
+				o := k.object("tables", "before")
+				tables = o.must("tables", "what the steps lock")
+				c.BeforeStep = int(o.must("before", "the number of a step").number(2, max(2, steps)))
+			}
+			for _, t := range tables.list() {
 				if name := t.table1(); name != "" {
 					c.Unblocked = append(c.Unblocked, name)
 				}
 			}
-			if k.isList() && len(c.Unblocked) == 0 {
+			if tables.isList() && len(c.Unblocked) == 0 {
 				k.wrong("expected at least one table in unblocked, found an empty list")
 			}
 			if len(databases(p, order)) == 0 {
@@ -159,7 +189,9 @@ func checks(v *value, part string, p *Plan, order []string) []Check {
 		case "artefact":
 			c.Artefact = k.release(s)
 		case "every instance serves":
-			c.Serves = k.release(s)
+			if c.Serves = k.release(s); s.Instances == 0 {
+				k.key.wrong("expected run in service.yaml beside every instance serves, since a schema alone has no instances, found none")
+			}
 		case "journey":
 			c.Journey = k.journey(s)
 		}

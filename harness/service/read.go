@@ -137,6 +137,17 @@ func (v *value) line() int {
 	return line
 }
 
+// textLine is the line where a text begins: that of a block begins below its mark.
+func (v *value) textLine() int {
+	if v == nil {
+		return 0
+	}
+	if _, block := v.node.(*ast.LiteralNode); block {
+		return v.line() + 1
+	}
+	return v.line()
+}
+
 // position is the first token of a node; that of a mapping is its first key, where a reader looks.
 func position(n ast.Node) *token.Token {
 	switch n := n.(type) {
@@ -289,6 +300,9 @@ func (o *object) exactly(names ...string) string {
 }
 
 func (v *value) isMapping() bool {
+	if v == nil {
+		return false
+	}
 	switch v.node.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
 		return true

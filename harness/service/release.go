@@ -79,7 +79,7 @@ func readRelease(path string, text []byte, s *Service) (*Release, error) {
 	case "harms":
 		r.Harms = harms(o.get("harms"), r, s)
 	case "traps":
-		r.Traps = traps(o.get("traps"))
+		r.Traps = traps(o.get("traps"), s)
 	case "good":
 		if r.Good = o.get("good").flag(); !r.Good {
 			o.get("good").wrong("expected true in good: leave the line away and state harms or traps")
@@ -94,8 +94,8 @@ func readRelease(path string, text []byte, s *Service) (*Release, error) {
 	}
 	if v := o.get("migrate_to"); v != nil {
 		r.MigrateTo = v.number(0, math.MaxInt64)
-		if s.Database == nil {
-			v.wrong("expected a database in service.yaml beside migrate_to, found none")
+		if !s.migrates() {
+			v.wrong("expected a database with migrations in service.yaml beside migrate_to, found none")
 		}
 	}
 	if v := o.get("reaches"); v != nil {
@@ -127,6 +127,9 @@ func readRelease(path string, text []byte, s *Service) (*Release, error) {
 // thresholds of a harm, and what each is stated with.
 var thresholds = []string{"success_below", "latency_above", "restarts", "memory_above", "invariant", "jobs_failed"}
 
+// migrates says whether migrations change its schema, and not plain SQL.
+func (s *Service) migrates() bool { return s.Database != nil && s.Database.Migrations != "" }
+
 func harms(v *value, r *Release, s *Service) []Harm {
 	items := []*value{v}
 	if v.isList() {
@@ -156,6 +159,9 @@ func harms(v *value, r *Release, s *Service) []Harm {
 		}
 		if h.Service == s.Name {
 			h.Service = ""
+		}
+		if s.Instances == 0 && (h.Restarts > 0 || h.MemoryAbove > 0) {
+			item.wrong("expected run in service.yaml beside restarts and memory_above, since a schema alone has no instances, found none")
 		}
 		if h.Service != "" && !slices.Contains(s.Dependants, h.Service) {
 			o.get("service").wrong("expected a dependant of %s in service, found %q%s", s.Name, h.Service, meant(h.Service, s.Dependants))
@@ -197,11 +203,22 @@ func harms(v *value, r *Release, s *Service) []Harm {
 	return all
 }
 
-func traps(v *value) map[string]Trap {
+func traps(v *value, s *Service) map[string]Trap {
 	all := map[string]Trap{}
 	for _, p := range v.pairs() {
-		o := p.object("count", "at_least")
-		t := Trap{Count: o.must("count", "SQL that returns one number").text()}
+		o := p.object("count", "cache", "command", "at_least")
+		o.exactly("count", "cache", "command")
+		cache := o.get("cache")
+		t := Trap{Count: o.get("count").text(), Cache: cache.text(), Command: o.get("command").text()}
+		if s.Database == nil {
+			o.get("count").wrong("expected a database in service.yaml beside count, found none: state cache or command")
+		}
+		if _, known := s.Caches[t.Cache]; t.Cache != "" && !known {
+			cache.wrong("expected a cache of service.yaml in cache, found %q%s", t.Cache, meant(t.Cache, sorted(s.Caches)))
+		}
+		if s.Database == nil {
+			o.get("count").wrong("expected a database in service.yaml beside count, found none: state a command")
+		}
 		least := o.must("at_least", "how many must exist at the decision")
 		n, ok := least.real()
 		if ok && !(n > 0) {
@@ -217,7 +234,7 @@ func traps(v *value) map[string]Trap {
 }
 
 // own names what every command finds in its environment anyway, so that a plan does not name it otherwise.
-var own = []string{"PATH", "HOME", "LANG", "TMPDIR", "TRACEPARENT", "SUPERVISOR", "PROXY", "INSTANCES", "RELEASES"}
+var own = []string{"PATH", "HOME", "LANG", "TMPDIR", "TRACEPARENT", "SUPERVISOR", "PROXY", "INSTANCES", "RELEASES", "DATA", "CACHE_CLI"}
 
 // env is the script's names -> what the environment hands out; order is that of the file.
 func env(v *value) (all map[string]string, order []string) {
@@ -247,10 +264,12 @@ func steps(v *value) []Step {
 	var all []Step
 	for _, item := range v.list() {
 		o := item.object("name", "run", "timeout", "again", "expect")
+		run := o.must("run", "the command")
 		s := Step{
 			Line:    item.line(),
+			RunLine: run.textLine(),
 			Name:    o.must("name", "what it does, for people").text(),
-			Run:     o.must("run", "the command").text(),
+			Run:     run.text(),
 			Timeout: o.must("timeout", "after which it is ended").duration(),
 			Again:   o.must("again", "safe: it may be run again after it broke off; refuse: it may not").choice("safe", "refuse"),
 		}

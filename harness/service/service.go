@@ -6,23 +6,27 @@ import "time"
 
 // Service is one service.yaml.
 type Service struct {
-	Name       string
-	Path       string // of service.yaml
-	Dir        string // its folder; every relative path in it is relative to this
-	Tier       string // critical, standard
-	Instances  int
-	Process    *Process // how it runs as processes of this machine; nil when it does not say
-	Ready      string   // path of the readiness check, "/readyz"
-	Header     string   // the response header that names the release, "X-Release"
-	Database   *Database
-	Journeys   []Journey // in the order of the file
-	Values     map[string]Values
-	Env        map[string]string // for every instance; may hold {placeholders}
-	Secrets    map[string]Secret
-	Jobs       map[string]Job
-	Effects    map[string]Effect
-	Sessions   map[string]string // kept value -> the journey that must still accept it
-	Dependants []string
+	Name        string
+	Path        string        // of service.yaml
+	Dir         string        // its folder; every relative path in it is relative to this
+	Tier        string        // critical, standard
+	Instances   int           // 0: it is a schema alone, without anything that runs
+	Process     *Process      // how it runs as processes of this machine; nil when it does not say
+	Ready       string        // path of the readiness check, "/readyz"
+	ReadyWithin time.Duration // how long an instance may take until it is ready
+	Allow       []string      // hosts that plans and rollouts may name beside this machine
+	Header      string        // the response header that names the release, "X-Release"
+	Database    *Database
+	Journeys    []Journey // in the order of the file
+	Values      map[string]Values
+	Env         map[string]string // for every instance; may hold {placeholders}
+	Secrets     map[string]Secret
+	Jobs        map[string]Job
+	Effects     map[string]Effect
+	Caches      map[string]Cache
+	Sessions    map[string]string // kept value -> the journey that must still accept it
+	Dependants  []string
+	Stubs       map[string]Stub // of what it calls; {url:NAME} is where
 }
 
 // Targets within which service must be restored, by tier.
@@ -33,9 +37,11 @@ const (
 
 // Process is how an instance runs as a process.
 //
-// Placeholders in Env (and in Service.Env): {address} the host:port to listen on, {release}, {instance},
+// Placeholders in Env (and in Service.Env): {address} the host:port to listen on, {release}, {instance}, {data} the
+// folder that all its instances share (DATA of a plan's commands),
 // {database_url}, {database_url_streaming}, {database_url_logical} of the service's own database,
-// {database_url:NAME} and {database_url_logical:NAME} of another service's, {url:NAME} the proxy's URL of another service.
+// {database_url:NAME} and {database_url_logical:NAME} of another service's, {url:NAME} the proxy's URL of another service or the URL of a stub,
+// {cache_url} the service's own cache, or {cache_url:NAME} where it has several.
 type Process struct {
 	Build   []string // makes a release's artefact; run in Dir with OUT (a folder) and RELEASE (its folder) in the environment; empty: the release's folder holds it
 	Command []string // started in the deployed directory
@@ -44,14 +50,18 @@ type Process struct {
 
 // Database is the service's own database; it is named as the service.
 type Database struct {
-	Migrations string            // folder of goose migrations
+	Migrations string            // folder of goose migrations; empty: Load makes the schema, and plain SQL changes it
 	Publish    []string          // tables replicated logically, never goose's
 	Settings   map[string]string // of postgresql.conf, laid over the environment's
 	References []Reference       // those that the schema does not declare
 	Invariants map[string]string // name -> a query that returns the violating rows: none when it holds
 	Frozen     map[string]string // table -> predicate of the rows that traffic never touches
-	Load       string            // a SQL file run on a fresh database after the migrations; it may use :rows_TABLE
-	Rows       map[string]int    // table -> rows that Load makes; a scenario may state other numbers
+	// Load fills a fresh database after the migrations: a SQL file, which may use :rows_TABLE; or what pg_dump wrote, plain or
+	// an archive, which comes before the migrations when it holds goose's record of them.
+	Load        string
+	LoadCommand []string       // in its place: a program run in Dir with DATABASE_URL and ROWS_TABLE
+	Rows        map[string]int // table -> rows that are there then; a scenario may state other numbers
+	Production  string         // a file that `backout schema` wrote of production's schema; empty: nobody compares
 }
 
 // Reference is a foreign key that is not declared: every From has a To.
@@ -91,10 +101,12 @@ type Keep struct{ Name, Path string }
 
 // Write says that a request writes and how to find the write again.
 type Write struct {
-	Key     string         // client-made, "{uuid}"
-	Find    string         // SQL with $1 = key: a row for each time that the write exists; its columns are compared with Payload
+	Key string // client-made, "{uuid}"
+	// Find is SQL with $1 = key: a row for each time that the write exists; its columns are compared with Payload. Or a
+	// request, "GET /notes/{key}": 404 when it is not there, else 200 with an object, or a list of objects, one for each time.
+	Find    string
 	Payload map[string]any // column -> what was sent; "$.path" takes it from the acknowledgement
-	All     string         // SQL: the keys of all writes of this kind; one that nobody sent is a phantom
+	All     string         // SQL, or a request that answers with a list: the keys of all writes of this kind; one that nobody sent is a phantom
 }
 
 // Values is what a placeholder draws from.
@@ -117,11 +129,18 @@ type Job struct {
 	Failed string // SQL: ids of those that failed for good
 }
 
+// Cache is a Redis or Valkey that the service reads through.
+type Cache struct {
+	URL    string // the variable that a plan's env may name: CACHE_URL, CACHE_URL_PAGES
+	ReadBy string // a journey that reads through it
+	Stale  string // Lua, run read-only on the cache: how many entries the good release cannot read
+}
+
 // Effect is what a write must cause elsewhere, exactly so often.
 type Effect struct {
 	Of    string // a journey that writes
-	At    string // a dependant, asked over HTTP; empty: SQL on the service's own database
-	Count string // "GET /charges?order_key={key}", answered with {"count": n}; or SQL with $1 = key returning a number
+	At    string // a stub; a dependant or the service itself, asked over HTTP; empty: SQL on the service's own database
+	Count string // "GET /charges?order_key={key}", answered with {"count": n}; of a stub the route, "POST /charges"; or SQL with $1 = key returning a number
 	Each  int    // how often for each acknowledged write that was not taken back
 }
 
@@ -155,9 +174,11 @@ type Harm struct {
 	JobsFailed   string
 }
 
-// Trap is state that the rollback will meet.
+// Trap is state that the rollback will meet: exactly one of Count, Cache and Command says how much of it there is.
 type Trap struct {
 	Count   string // SQL that returns one number
+	Cache   string // a cache of service.yaml: the entries in it that the good release cannot read
+	Command string // run by sh in the deployed directory of the release, with its env: it prints one number
 	AtLeast float64
 }
 
@@ -180,6 +201,15 @@ type Plan struct {
 	Before  []Check
 	Steps   []Step
 	After   []Check
+
+	Sabotage *Sabotage // what is wrong with it on purpose; nil: it is meant to be right
+}
+
+// Sabotage is what makes a plan defective, so that a control can show that its drill notices.
+type Sabotage struct {
+	What   string        // in a few words
+	Shown  string        // a command, run by sh as a step is, whose exit code 0 says that the sabotage took effect
+	Within time.Duration // after the last step; it is asked again until then
 }
 
 // Check is one pre-check or validation: exactly one of the fields is set.
@@ -187,6 +217,7 @@ type Check struct {
 	Line       int
 	Database   *Identity     // the right database and role
 	Unblocked  []string      // tables: nothing in the way of the steps' locks
+	BeforeStep int           // of Unblocked: asked right before this step, from 1; 0: before the plan starts, as all others are
 	Dependants string        // "compatible"
 	Artefact   string        // a release: its artefact is present
 	Serves     string        // every instance serves this release
@@ -200,6 +231,7 @@ type Identity struct{ Name, Role, URL string }
 // Step is one command, run by sh in the deployed directory of the release.
 type Step struct {
 	Line    int
+	RunLine int // the line where Run begins
 	Name    string
 	Run     string
 	Timeout time.Duration

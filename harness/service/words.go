@@ -1,6 +1,7 @@
 package service
 
 import (
+	"fmt"
 	"strings"
 
 	"backout/harness/evidence"
@@ -12,7 +13,11 @@ func (c Check) Words() string {
 	case c.Database != nil:
 		return "the database is " + c.Database.Name + " and the role " + c.Database.Role
 	case len(c.Unblocked) > 0:
-		return "nothing is in the way of a lock on " + strings.Join(c.Unblocked, ", ")
+		text := "nothing is in the way of a lock on " + strings.Join(c.Unblocked, ", ")
+		if c.BeforeStep > 0 {
+			text += fmt.Sprintf(", asked before step %d", c.BeforeStep)
+		}
+		return text
 	case c.Dependants != "":
 		return "dependants are compatible with the target"
 	case c.Artefact != "":
@@ -52,11 +57,18 @@ func (s *Service) Evidence() evidence.Service {
 		Target:   TargetStandard.Seconds(),
 		Effects:  sorted(s.Effects),
 		Jobs:     sorted(s.Jobs),
+		Caches:   sorted(s.Caches),
 		Sessions: sorted(s.Sessions),
 		Database: s.Database != nil,
 	}
 	if s.Tier == "critical" {
 		e.Target = TargetCritical.Seconds()
+	}
+	for name, c := range s.Caches {
+		if e.Readers == nil {
+			e.Readers = map[string]string{}
+		}
+		e.Readers[name] = c.ReadBy
 	}
 	for _, j := range s.Journeys {
 		e.Journeys = append(e.Journeys, j.Name)
@@ -68,6 +80,7 @@ func (s *Service) Evidence() evidence.Service {
 		}
 	}
 	if d := s.Database; d != nil {
+		e.Unrecorded = d.Migrations == ""
 		e.Invariants = sorted(d.Invariants)
 		e.Frozen = sorted(d.Frozen)
 		for _, r := range d.References {
@@ -126,6 +139,9 @@ func (p *Plan) Evidence() evidence.Plan {
 		From:   p.From,
 		To:     p.To,
 		Schema: p.Schema,
+	}
+	if p.Sabotage != nil {
+		e.Sabotage = p.Sabotage.What
 	}
 	for _, c := range p.Before {
 		e.Before = append(e.Before, c.Words())

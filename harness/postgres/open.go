@@ -60,9 +60,13 @@ func open(ctx context.Context, url string, settings map[string]string) (*pgxpool
 	}
 	c.MaxConns, c.MinConns = 4, 0
 	c.ConnConfig.ConnectTimeout = 5 * time.Second
+	c.ConnConfig.DialFunc = service.DialHere
 	c.ConnConfig.RuntimeParams["application_name"] = Application
 	// Drills change columns under prepared statements, which then fail with "cached plan must not change result type".
 	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	// A step that was given up may leave its statement waiting in the server, and everybody behind it: then what is asked
+	// has no answer, and nobody waits for one.
+	c.ConnConfig.RuntimeParams["lock_timeout"] = "2s"
 	for k, v := range settings {
 		c.ConnConfig.RuntimeParams[k] = v
 	}

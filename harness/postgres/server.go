@@ -3,9 +3,11 @@
 package postgres
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net"
@@ -20,6 +22,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"backout/harness/service"
 )
 
 // Superuser is the role that Init makes and that the harness uses.
@@ -210,10 +214,16 @@ func (b Binaries) configure(s Start, port int) (path string, err error) {
 func (s *Server) ready(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
-		last := s.answers(ctx)
-		if last == nil {
+		err := s.answers(ctx)
+		if err == nil {
 			return nil
+		}
+		end, limited := ctx.Deadline()
+		cut := ctx.Err() != nil || limited && !time.Now().Before(end) // the network's time-out comes before the context's error
+		if last == nil || !cut {
+			last = err
 		}
 		select {
 		case <-s.done:
@@ -243,7 +253,7 @@ func (s *Server) answers(ctx context.Context) error {
 	if p.pid != s.pid || p.listen == "" {
 		return errors.New("it does not listen yet")
 	}
-	d := net.Dialer{Timeout: time.Second}
+	d := net.Dialer{Timeout: time.Second, Control: service.Here}
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)))
 	if err != nil {
 		return err
@@ -399,23 +409,34 @@ func (b Binaries) Own(path string) error {
 	})
 }
 
-// Tail is the last lines of a log from an offset on.
+// Tail is the last lines of a log from an offset on, without those that only say that somebody asked too early.
 func Tail(path string, from int64, lines int) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return err.Error()
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
 		return err.Error()
 	}
-	from = max(from, info.Size()-64<<10)
-	buf := make([]byte, max(0, info.Size()-from))
-	n, _ := f.ReadAt(buf, from)
-	all := strings.Split(strings.TrimRight(string(buf[:n]), "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	var last []string
+	all := bufio.NewScanner(f)
+	for all.Scan() {
+		if strings.HasSuffix(all.Text(), tooEarly) {
+			continue
+		}
+		if last = append(last, all.Text()); len(last) > lines {
+			last = last[1:]
+		}
+	}
+	if err := all.Err(); err != nil {
+		last = append(last, err.Error())
+	}
+	return strings.Join(last, "\n")
 }
+
+// tooEarly is the server's answer while it starts: the error 57P03, cannot_connect_now.
+const tooEarly = "FATAL:  the database system is starting up"
 
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,6 +126,53 @@ func TestStartErrorsCarryTheLog(t *testing.T) {
 	_, err = b.Start(t.Context(), postgres.Start{Dir: dir, LogFile: filepath.Join(top, "log"), Started: func(int) error { return errors.New("cannot register") }})
 	if err == nil || !strings.Contains(err.Error(), "cannot register") {
 		t.Errorf("expected the error of Started, found %v", err)
+	}
+}
+
+func TestAPortThatIsTakenIsSaid(t *testing.T) {
+	b := binaries(t)
+	top := open(t)
+	dir := filepath.Join(top, "data")
+	if err := b.Init(t.Context(), dir, "x"); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	_, err = b.Start(t.Context(), postgres.Start{Dir: dir, LogFile: filepath.Join(top, "log"), Port: port})
+	if want := fmt.Sprintf("on port %d: the port is taken", port); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("expected %q, found %v", want, err)
+	}
+}
+
+// A server that goes on starting up: it restores from an archive that never answers.
+func TestAServerThatNeverBecomesReadySaysWhatItSawLast(t *testing.T) {
+	b := binaries(t)
+	top := open(t)
+	dir := filepath.Join(top, "data")
+	if err := b.Init(t.Context(), dir, "x"); err != nil {
+		t.Fatal(err)
+	}
+	signal := filepath.Join(dir, "recovery.signal")
+	if err := os.WriteFile(signal, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Own(signal); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err := b.Start(ctx, postgres.Start{Dir: dir, LogFile: filepath.Join(top, "log"), Settings: map[string]string{"restore_command": "sleep 1000"}})
+	for _, want := range []string{"waiting for it to accept connections", "last: the database system is starting up", "database system was shut down"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("expected %q, found %v", want, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "postmaster.pid")); err == nil {
+		t.Error("the postmaster was left running")
 	}
 }
 

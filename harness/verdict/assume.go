@@ -16,7 +16,11 @@ const (
 
 // assume works out what must hold for promises to be judged. An assumption that does not apply is not in the list.
 func (j *judging) assume() []Assumption {
-	all := []Assumption{j.rateReached(), j.baselineSteady(), j.releaseReached()}
+	var all []Assumption
+	if j.f.used() {
+		all = append(all, j.rateReached(), j.baselineSteady())
+	}
+	all = append(all, j.releaseReached())
 	if j.stated {
 		name := HarmSeen
 		if len(j.run.Release.Harms) == 0 {
@@ -28,7 +32,7 @@ func (j *judging) assume() []Assumption {
 		all = append(all, j.nodesRead())
 	}
 	all = append(all, j.withoutGap())
-	if len(j.f.faulted) > 0 {
+	if len(j.f.faulted) > 0 || j.run.Plan.Sabotage != "" {
 		all = append(all, j.faultInForce())
 	}
 	for i := range all {
@@ -190,6 +194,18 @@ func (j *judging) releaseReached() Assumption {
 	}
 	a.Held = len(on) >= want
 	a.Finding = fmt.Sprintf("%d of %d instances served %s, %d stated", len(on), len(j.run.Instances), r.Name, want)
+	if len(j.run.Instances) == 0 {
+		begun, by := false, ""
+		for _, s := range f.steps {
+			if s.part == evidence.PartRollout && s.ended {
+				begun, by = true, fmt.Sprintf("the rollout of %s ended", r.Name)
+				a.Evidence = append(a.Evidence, s.n)
+			}
+		}
+		if a.Held, a.Finding = begun, by; !begun {
+			a.Finding = "no step of its rollout ended"
+		}
+	}
 	if !a.Held && len(off) > 0 {
 		a.Finding += "; not " + list(off, 3)
 	}
@@ -312,6 +328,10 @@ func (j *judging) withoutGap() Assumption {
 func (j *judging) faultInForce() Assumption {
 	a := Assumption{Name: FaultInForce, Held: true}
 	var bad, good []string
+	if len(j.f.faulted) == 0 {
+		a.Held, a.Finding = false, "nobody asked whether the sabotage took effect: "+j.run.Plan.Sabotage
+		return a
+	}
 	for _, key := range j.f.faulted {
 		x := j.f.faults[key]
 		a.Evidence = append(a.Evidence, x.n)

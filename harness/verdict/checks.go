@@ -49,10 +49,12 @@ func checks() []check {
 			"Make the rollback write what the invariant needs, and repair the rows that the finding names."},
 		{SequencesAhead, true, hasNodes, []string{NodesRead}, sequencesAhead,
 			"Set the sequence to the column's maximum in the same step that restores the table."},
-		{MigrationsMatch, true, hasNodes, []string{NodesRead}, migrationsMatch,
+		{MigrationsMatch, true, hasMigrations, []string{NodesRead}, migrationsMatch,
 			"Let the Down undo what the Up did: the version row went, the objects stayed, or the other way round."},
 		{JobsDone, false, hasJobs, nil, jobsDone,
 			"Drain or convert the queued jobs in the plan before the old code meets them."},
+		{CachesReadable, false, hasCaches, []string{ObservationWithout}, cachesReadable,
+			"Purge or convert the entries once the old code runs everywhere: until then the release that is rolled back fills the cache again."},
 		{SessionsAccepted, false, hasSessions, nil, sessionsAccepted,
 			"Let the old release accept what the new one gave out, or end those sessions on purpose in the plan."},
 		{DependantsWork, false, hasDependants, nil, dependantsWork,
@@ -94,6 +96,13 @@ func hasNodes(j *judging) string {
 	return unless(len(j.run.Nodes) > 0, "the service has no database")
 }
 
+func hasMigrations(j *judging) string {
+	if len(j.run.Nodes) == 0 {
+		return hasNodes(j)
+	}
+	return unless(!j.run.Service.Unrecorded, "no tool records which migrations were applied")
+}
+
 func hasReplicas(j *judging) string {
 	if len(j.run.Nodes) == 0 {
 		return hasNodes(j)
@@ -126,6 +135,10 @@ func hasInvariants(j *judging) string {
 
 func hasJobs(j *judging) string {
 	return unless(len(j.run.Service.Jobs) > 0, "the service declares no jobs")
+}
+
+func hasCaches(j *judging) string {
+	return unless(len(j.run.Service.Caches) > 0, "the service declares no caches")
 }
 
 func hasSessions(j *judging) string {

@@ -87,6 +87,20 @@ func unasked(check, of string) change {
 
 func unfound(check, of string) change { return func(l *log) { l.dropFinding(check, of) } }
 
+// pages gives the service a cache that is read once a second until the audit ends; how, which may be nil, changes a reading.
+func pages(how func(t float64, c *evidence.Cache)) change {
+	return func(l *log) {
+		l.run.Service.Caches, l.run.Service.Readers = []string{"pages"}, map[string]string{"pages": "browse"}
+		for t := 0.5; t < destroyed; t++ {
+			c := &evidence.Cache{Name: "pages", OK: true}
+			if how != nil {
+				how(t, c)
+			}
+			l.at(t, c)
+		}
+	}
+}
+
 func run(do func(r *evidence.Run)) change { return func(l *log) { do(&l.run) } }
 
 func all(changes ...change) change {
@@ -242,7 +256,7 @@ func TestChecks(t *testing.T) {
 			for i := 0; i < 46; i++ {
 				l.at(float64(i), &evidence.Cache{Name: "pages", OK: true, Stale: i / 20})
 			}
-		}, verdict.Broken, fails, "the cache pages holds entries of v2"},
+		}, verdict.Broken, fails, "the cache pages holds entries that v1 cannot read"},
 		{verdict.Restored, "a cache was never read", run(func(r *evidence.Run) { r.Service.Caches = []string{"pages"} }), verdict.Unjudged, open, "cache pages was never seen"},
 		{verdict.Restored, "sessions are refused", bad(evidence.CheckSessions, "token", 4, ""), verdict.Broken, fails, "4 of 10 kept values of token from before are refused"},
 		{verdict.Restored, "an instance is not seen while it matters", noReading("shop-2", 34, 60), verdict.Unjudged, open, "shop-2 was not seen for more than three beats"},
@@ -412,6 +426,37 @@ func TestChecks(t *testing.T) {
 		{verdict.JobsDone, "open at the quiet point", bad(evidence.CheckJobs, "outbox", 2, "1 open, 1 failed"), verdict.Broken, fails, "2 jobs of outbox not done: 1 open, 1 failed"},
 		{verdict.JobsDone, "not asked", unfound(evidence.CheckJobs, ""), verdict.Unjudged, open, "outbox was not asked"},
 		{verdict.JobsDone, "none declared", run(func(r *evidence.Run) { r.Service.Jobs = nil }), verdict.NotApplicable, pass, "no jobs"},
+		{verdict.CachesReadable, "poisoned", pages(func(t float64, c *evidence.Cache) {
+			if t > 20 {
+				c.Stale = 31
+			}
+		}), verdict.Broken, fails, "pages holds 31 entries that v1 cannot read"},
+		{verdict.CachesReadable, "filled again after the purge", pages(func(t float64, c *evidence.Cache) {
+			if t > 20 && t < 28 || t > 44 {
+				c.Stale = 2
+			}
+		}), verdict.Broken, fails, "pages holds 2 entries that v1 cannot read"},
+		{verdict.CachesReadable, "its readers fail", all(pages(func(t float64, c *evidence.Cache) { c.Stale = 1 }), func(l *log) {
+			l.each(func(e *evidence.Event) {
+				if isJourney(e, "browse", 35, 60) {
+					e.Journey.Outcome, e.Journey.Status, e.Journey.Blame = evidence.Failed, 500, "shop-1@v1"
+				}
+			})
+		}), verdict.Broken, fails, "browse journeys, which read through it, failed"},
+		{verdict.CachesReadable, "purged", pages(func(t float64, c *evidence.Cache) {
+			if t > 20 && t < 28 {
+				c.Stale = 31
+			}
+		}), verdict.Kept, pass, "v1 can read every entry of pages"},
+		{verdict.CachesReadable, "once it did not answer after the end", all(pages(nil), func(l *log) {
+			l.at(45.9, &evidence.Cache{Name: "pages", Error: "no answer within 900 ms"})
+		}), verdict.Kept, pass, "v1 can read every entry of pages"},
+		{verdict.CachesReadable, "its script is wrong", pages(func(t float64, c *evidence.Cache) { c.OK, c.Error = false, "ERR user_script:1: nil" }), verdict.Unjudged, open, "user_script:1: nil"},
+		{verdict.CachesReadable, "not read at the end", all(pages(nil), func(l *log) {
+			l.drop(func(e *evidence.Event) bool { return e.Cache != nil && e.T > 36 })
+		}), verdict.Unjudged, open, "the cache pages was not read at the end"},
+		{verdict.CachesReadable, "never read", run(func(r *evidence.Run) { r.Service.Caches = []string{"pages"} }), verdict.Unjudged, open, "the cache pages was never read"},
+		{verdict.CachesReadable, "none declared", func(*log) {}, verdict.NotApplicable, pass, "no caches"},
 		{verdict.SessionsAccepted, "refused", bad(evidence.CheckSessions, "token", 4, ""), verdict.Broken, fails, "4 of 10 kept values of token from before are refused"},
 		{verdict.SessionsAccepted, "nobody had one", func(l *log) { l.finding(evidence.CheckSessions, "token").Checked = 0 }, verdict.Unjudged, open, "no user had a kept value"},
 		{verdict.SessionsAccepted, "none declared", run(func(r *evidence.Run) { r.Service.Sessions = nil }), verdict.NotApplicable, pass, "no sessions"},
@@ -463,7 +508,7 @@ func TestChecks(t *testing.T) {
 		}), verdict.Unjudged, open, "no pre-check was seen to refuse"},
 		{verdict.PlanRefused, "not expected", func(*log) {}, verdict.NotApplicable, pass, "not expected to refuse"},
 
-		{"a check of tomorrow", "stated", run(func(r *evidence.Run) { r.Promises = []evidence.Promise{{Check: "a check of tomorrow", Text: "x"}} }), verdict.Unjudged, open, "promise list 1 has no check of this name"},
+		{"a check of tomorrow", "stated", run(func(r *evidence.Run) { r.Promises = []evidence.Promise{{Check: "a check of tomorrow", Text: "x"}} }), verdict.Unjudged, open, "promise list 2 has no check of this name"},
 	}
 	seen := map[string]map[string]bool{}
 	for _, c := range cases {

@@ -15,7 +15,10 @@ func (j *judging) clocks() Clocks {
 	if j.refuses() != "" { // nothing starts
 		should = should[:5]
 	} else {
-		should = append(should, evidence.ClockUsersRestored, evidence.ClockRestored)
+		should = append(should, evidence.ClockRestored)
+		if j.f.used() {
+			should = append(should, evidence.ClockUsersRestored)
+		}
 	}
 	for _, name := range should {
 		c[name] = nil
@@ -27,7 +30,7 @@ func (j *judging) clocks() Clocks {
 	for name, m := range j.f.clocks {
 		set(name, m.t)
 	}
-	if j.refuses() == "" && j.users == yes {
+	if j.refuses() == "" && j.users == yes && j.f.used() {
 		set(evidence.ClockUsersRestored, j.usersAt)
 	}
 	if j.refuses() == "" && j.whole == yes {
@@ -64,7 +67,7 @@ func (j *judging) speed() (Speed, *float64) {
 		x := rounded((to - from).seconds())
 		return &x
 	}
-	if j.users == yes {
+	if j.users == yes && j.f.used() {
 		s.Users = took(j.watch.decided, j.usersAt)
 	}
 	if j.whole != yes {

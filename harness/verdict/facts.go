@@ -21,20 +21,21 @@ type Facts struct {
 	traffic
 	ledger
 
-	instances series[instance] // by service and name
-	nodes     series[node]
-	jobs      series[job]
-	caches    series[cache]
-	probes    series[probe]       // by name and what it is of
-	schemas   map[string][]schema // by node
-	digests   map[string]string   // node -> canonical digest of its stated target
-	gaps      map[string][]span   // by what was not observed, as the gap names it
-	steps     []step              // in the order in which they began
-	alerts    []mark              // those raised
-	faults    map[string]*fault   // by name and what it is of
-	faulted   []string            // keys of faults, in order
-	chunks    []numbered[evidence.Chunk]
-	findings  []numbered[evidence.Finding]
+	instances  series[instance] // by service and name
+	nodes      series[node]
+	jobs       series[job]
+	caches     series[cache]
+	probes     series[probe]       // by name and what it is of
+	schemas    map[string][]schema // by node
+	production *evidence.Schema    // the baseline's schema against production's; nil: nobody compared
+	digests    map[string]string   // node -> canonical digest of its stated target
+	gaps       map[string][]span   // by what was not observed, as the gap names it
+	steps      []step              // in the order in which they began
+	alerts     []mark              // those raised
+	faults     map[string]*fault   // by name and what it is of
+	faulted    []string            // keys of faults, in order
+	chunks     []numbered[evidence.Chunk]
+	findings   []numbered[evidence.Finding]
 }
 
 type phase struct {
@@ -177,7 +178,7 @@ func (f *Facts) addReading(n int64, t tick, e evidence.Event) {
 		}
 		f.jobs.add(j.Name, t, n, job{open: j.Open, oldest: oldest, failed: j.Failed, ok: j.OK})
 	case e.Cache != nil:
-		f.caches.add(e.Cache.Name, t, n, cache{stale: e.Cache.Stale, ok: e.Cache.OK})
+		f.caches.add(e.Cache.Name, t, n, cache{stale: e.Cache.Stale, ok: e.Cache.OK, err: f.names.of(short(e.Cache.Error))})
 	case e.Probe != nil:
 		if e.Probe.Name == "trap" || e.Probe.Name == "invariant" {
 			f.probes.add(e.Probe.Name+" "+e.Probe.Of, t, n, probe{value: e.Probe.Value, ok: e.Probe.OK})
@@ -235,6 +236,10 @@ func (f *Facts) addFault(n int64, e *evidence.Fault) {
 }
 
 func (f *Facts) addSchema(n int64, t tick, e *evidence.Schema) {
+	if e.At == "production" {
+		f.production = e
+		return
+	}
 	if e.At == "target" {
 		f.digests[e.Node] = strings.Clone(e.Digest)
 		return

@@ -52,7 +52,7 @@ func Judge(f *Facts) Verdict {
 	for _, p := range v.Promises {
 		v.Complete = v.Complete && (p.State == Kept || p.State == NotApplicable)
 	}
-	v.Because = j.because(v)
+	v.Because = j.because(v) + j.unlikeProduction()
 	j.expected(&v)
 	return v
 }
@@ -220,8 +220,22 @@ func because(why string) string {
 	return ": " + short(why)
 }
 
+// unsabotaged says that this is a control whose sabotage was not seen to take effect: whatever is broken then, it does not
+// show that the drill notices.
+func (j *judging) unsabotaged() bool {
+	if j.run.Plan.Sabotage == "" {
+		return false
+	}
+	for _, a := range j.assumptions {
+		if a.Name == FaultInForce {
+			return !a.Held
+		}
+	}
+	return true
+}
+
 func (j *judging) verdict(v Verdict) string {
-	if j.stopped() != "" {
+	if j.stopped() != "" || j.unsabotaged() {
 		return Inconclusive
 	}
 	open := false
@@ -303,12 +317,26 @@ func (j *judging) because(v Verdict) string {
 	return "Nothing could be judged."
 }
 
+// unlikeProduction belongs into the headline: what was shown on another schema than production's holds for that schema.
+func (j *judging) unlikeProduction() string {
+	p := j.f.production
+	switch {
+	case p == nil || p.Equal:
+		return ""
+	case p.Error != "":
+		return " It could not be said whether the schema is production's: " + sentence(short(p.Error))
+	}
+	missing, extra := changes(p.Diff)
+	return fmt.Sprintf(" The schema that was drilled is not production's: %s production has not, %s only production has.",
+		count(int64(len(extra)), "line", "lines"), count(int64(len(missing)), "line", "lines"))
+}
+
 func sentence(s string) string {
 	if s == "" {
 		return s
 	}
 	if c := s[0]; 'a' <= c && c <= 'z' {
-		// A name that begins a sentence, such as shop-3, keeps its case.
+		// A name that begins a sentence, such as web-3, keeps its case.
 		word, _, _ := strings.Cut(s, " ")
 		if !strings.ContainsAny(word, "-_./0123456789") {
 			s = string(c-'a'+'A') + s[1:]
@@ -336,7 +364,7 @@ func (j *judging) expected(v *Verdict) {
 		}
 		return "not in the list"
 	}
-	if e.Refuses != "" {
+	if e.Refuses != "" && e.Fails == "" {
 		met = v.Verdict == Pass && state(PlanRefused) == Kept
 		v.ExpectedWhy = fmt.Sprintf("expected that the plan refuses because of %q: %s", e.Refuses, either(met, "it did, and changed nothing", "not met"))
 		return

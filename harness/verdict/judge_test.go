@@ -220,6 +220,30 @@ func TestAssumptions(t *testing.T) {
 	}
 }
 
+// TestTheHeadlineSaysThatTheSchemaIsNotProductions: what was shown on another schema holds for that one.
+func TestTheHeadlineSaysThatTheSchemaIsNotProductions(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		found      evidence.Schema
+	}{
+		{"equal", "", evidence.Schema{Equal: true}},
+		{"differs", " The schema that was drilled is not production's: 2 lines production has not, 1 line only production has.",
+			evidence.Schema{Diff: "--- target\n+++ found\n@@ -1 +1 @@\n-column a: int\n+column a: bigint\n+column b: int\n"}},
+		{"unread", " It could not be said whether the schema is production's: time-out.", evidence.Schema{Error: "time-out"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			plain := good().judge()
+			l := good()
+			c.found.Node, c.found.At = "primary", "production"
+			l.at(1, &c.found)
+			v := l.judge()
+			if v.Verdict != verdict.Pass || v.Because != plain.Because+c.want {
+				t.Errorf("expected a pass and %q, found %s and %q", plain.Because+c.want, v.Verdict, v.Because)
+			}
+		})
+	}
+}
+
 // TestBrokenWhileItsAssumptionsHold: what was shown broken is a fail, even if an assumption failed on which it does not rest.
 func TestBrokenWhileItsAssumptionsHold(t *testing.T) {
 	lost := fate("checkout", evidence.Lost, 3)
@@ -616,8 +640,8 @@ func TestNames(t *testing.T) {
 		}
 		seen[n] = true
 	}
-	if len(seen) != 21 {
-		t.Errorf("expected 21 checks, found %d", len(seen))
+	if len(seen) != 22 {
+		t.Errorf("expected 22 checks, found %d", len(seen))
 	}
 	v := good().judge()
 	for i, n := range verdict.Names() {

@@ -17,6 +17,7 @@ const (
 	SequencesAhead     = "every sequence is ahead of its column"
 	MigrationsMatch    = "the recorded migrations match the schema"
 	JobsDone           = "every job from before is done"
+	CachesReadable     = "every cache holds what the release of before can read"
 	SessionsAccepted   = "sessions from before are accepted"
 	DependantsWork     = "dependants still work"
 	PlanAsWritten      = "the plan ran as written"

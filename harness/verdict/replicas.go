@@ -28,6 +28,7 @@ type part struct {
 	instance bool
 	node     bool
 	schema   bool // of a node: its schema, not its health
+	cache    bool
 }
 
 // check is the one whose remedy brings it back.
@@ -39,6 +40,8 @@ func (p *part) check() string {
 		return NodesHaveSchema
 	case p.node:
 		return NodesHoldSameRows
+	case p.cache:
+		return CachesReadable
 	}
 	return JobsDone
 }
@@ -158,13 +161,13 @@ func (f *Facts) parts(now tick) []part {
 		add(f.jobPart(name, now))
 	}
 	for _, name := range sorted(f.run.Service.Caches) {
-		p := part{name: "cache " + name}
+		p := part{name: "cache " + name, cache: true}
 		follow(&p, f.caches.of(name), now, f.beat(), func(c cache, _ tick) (string, answer) {
 			switch {
 			case !c.ok:
 				return "the cache " + name + " could not be read", unknown
 			case c.stale > 0:
-				return "the cache " + name + " holds entries of " + f.run.Release.Name, no
+				return "the cache " + name + " holds entries that " + f.run.Good + " cannot read", no
 			}
 			return "", yes
 		})

@@ -113,6 +113,9 @@ func (w *watch) at(c tick, whole bool) answer {
 	return is
 }
 
+// used says whether the service has users: a schema alone has none, and nothing is said of them.
+func (f *Facts) used() bool { return len(f.run.Service.Journeys) > 0 }
+
 // lack is one thing that is not as it must be: in words that stay the same while nothing changes, and with figures.
 type lack struct {
 	is             answer // no or unknown
@@ -123,6 +126,9 @@ type lack struct {
 
 // users judges all journeys in a stretch. tell, which may be nil, is told of everything that is wrong.
 func (w *watch) users(a, b tick, tell func(lack)) answer {
+	if !w.f.used() {
+		return yes
+	}
 	is := yes
 	found := func(l lack) bool {
 		is = max(is, l.is)

@@ -117,6 +117,7 @@ type job struct {
 type cache struct {
 	stale int
 	ok    bool
+	err   uint16
 }
 
 type probe struct {

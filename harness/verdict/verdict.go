@@ -12,7 +12,7 @@ const (
 )
 
 // PromiseList is the version of the list of promises that always apply.
-const PromiseList = 1
+const PromiseList = 2
 
 // Verdict is the judgement of one run.
 type Verdict struct {

@@ -444,7 +444,7 @@ func (m *Model) figures() []figure {
 		if v.Speed.Seconds == nil || *u != *v.Speed.Seconds {
 			speed.Note += fmt.Sprintf(" Users were served after %s.", seconds(*u))
 		}
-	} else {
+	} else if len(m.Run.Service.Journeys) > 0 {
 		speed.Note += " Users were never served as before."
 	}
 	if f := v.Speed.FirstBad; f != nil {
@@ -955,7 +955,7 @@ func (m *Model) schemaView() schemaView {
 		if !slices.Contains(names, s.what.Node) {
 			names = append(names, s.what.Node)
 		}
-		if s.what.At != "baseline" && s.what.At != "target" {
+		if s.what.At != "baseline" && s.what.At != "target" && s.what.At != "production" {
 			last[s.what.Node] = s
 		}
 	}

@@ -126,6 +126,18 @@ func (e Entry) junit() junitSuite {
 	case e.NotApplicable != "":
 		s.Cases = []junitCase{{Name: e.title(), Class: class, Time: s.Time, Skipped: &junitResult{Message: e.NotApplicable}}}
 		return s
+	case e.Run.Mutant != nil:
+		c := junitCase{Name: "the drill notices: " + e.Run.Mutant.What, Class: class, Time: s.Time}
+		switch {
+		case e.Verdict.Verdict == verdict.Pass && e.Run.Mutant.Equivalent != "":
+			c.Skipped = &junitResult{Message: "it changes nothing: " + e.Run.Mutant.Equivalent}
+		case e.Verdict.Verdict == verdict.Pass:
+			c.Failure = &junitResult{Message: "the mutant survived", Type: "survived", Text: e.Verdict.Because}
+		case e.Verdict.Verdict != verdict.Fail:
+			c.Error = &junitResult{Message: "inconclusive", Type: "inconclusive", Text: e.Verdict.Because}
+		}
+		s.Cases = []junitCase{c}
+		return s
 	case e.Run.Expect != nil || e.Verdict.Expected != nil:
 		s.Cases = []junitCase{e.expectation(class)}
 		return s

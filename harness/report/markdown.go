@@ -31,6 +31,7 @@ func SetMarkdown(w io.Writer, s Set) error {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", e.result().Word, name, e.speed(), e.kept(), md(e.because()))
 	}
+	s.Kills().markdown(&b)
 	for _, e := range s.Runs {
 		if e.result().Class == "is-broken" || e.result().Class == "is-unknown" {
 			b.WriteString("\n")
@@ -56,7 +57,9 @@ func (e Entry) markdown(b *strings.Builder, heading string) {
 	if v.Silence != nil {
 		silence = seconds(*v.Silence)
 	}
-	if v.Speed.Users != nil {
+	if len(e.Run.Service.Journeys) == 0 {
+		users = "nobody uses it"
+	} else if v.Speed.Users != nil {
 		users = seconds(*v.Speed.Users)
 	}
 	fmt.Fprintf(b, "| %s | %s | %s | %s | %s of %s | %s of %s |\n", e.speed(), users, silence, e.kept(),

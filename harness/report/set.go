@@ -47,6 +47,7 @@ func SetFormats() []SetFormat {
 		{"html", "index.html", SetHTML},
 		{"junit", "junit.xml", SetJUnit},
 		{"md", "summary.md", SetMarkdown},
+		{"kills", "kills.json", SetKills},
 	}
 }
 
@@ -75,6 +76,7 @@ func SetHTML(w io.Writer, s Set) error {
 		}
 		p.Lines = append(p.Lines, l)
 	}
+	p.Kills = s.Kills()
 	if err := t.Execute(w, p); err != nil {
 		return fmt.Errorf("write the index: %w", err)
 	}
@@ -85,6 +87,7 @@ type setPage struct {
 	Title, Says string
 	CSS         template.CSS
 	Lines       []setLine
+	Kills       Kills
 }
 
 type setLine struct {
@@ -105,7 +108,7 @@ func (s Set) says() string {
 		counts[e.result().Word]++
 	}
 	var parts []string
-	for _, word := range []string{"Broke", "Fail", "Expectation not met", "Inconclusive", "Pass", "Failed as expected", "Refused as expected", "Not applicable"} {
+	for _, word := range []string{"Broke", "Fail", "Expectation not met", "Mutant survived", "Inconclusive", "Pass", "Failed as expected", "Refused as expected", "Mutant killed", "Not applicable"} {
 		if n := counts[word]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, strings.ToLower(word)))
 		}
@@ -120,6 +123,10 @@ func (e Entry) result() look {
 		return look{"is-broken", "i-alert", "Broke"}
 	case e.NotApplicable != "":
 		return look{"sub", "i-none", "Not applicable"}
+	case e.Run.Mutant != nil && v.Verdict == verdict.Fail:
+		return look{"is-kept", "i-ok", "Mutant killed"}
+	case e.Run.Mutant != nil && v.Verdict == verdict.Pass:
+		return look{"is-unknown", "i-ask", "Mutant survived"}
 	case v.Verdict == verdict.Inconclusive, v.Verdict == "":
 		return look{"is-unknown", "i-ask", "Inconclusive"}
 	case v.Expected != nil && *v.Expected && v.Verdict == verdict.Pass:

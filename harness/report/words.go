@@ -280,6 +280,10 @@ func describe(e evidence.Event) string {
 		case s.Error != "":
 			w.add("could not be read: %s", s.Error)
 		case s.At == "baseline" || s.At == "target":
+		case s.At == "production" && s.Equal:
+			w.add("equals production's")
+		case s.At == "production":
+			w.add("differs from production's")
 		case s.Equal:
 			w.add("equals its target")
 		default:

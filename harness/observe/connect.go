@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+
+	"backout/harness/service"
 )
 
 // application marks our connections on the server, so that lock evidence leaves them out.
@@ -44,6 +46,7 @@ func (l *line) get(ctx context.Context, url string) (*pgx.Conn, error) {
 	c.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: 100 * time.Millisecond}
 	}
+	c.DialFunc = service.DialHere
 	c.RuntimeParams["application_name"] = application
 	c.RuntimeParams["statement_timeout"] = fmt.Sprint(statementTimeout.Milliseconds())
 	c.RuntimeParams["lock_timeout"] = fmt.Sprint(lockTimeout.Milliseconds())

@@ -19,7 +19,7 @@ import (
 func newClient() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: readTimeout}).DialContext,
+			DialContext:         (&net.Dialer{Timeout: readTimeout, Control: service.Here}).DialContext,
 			DisableCompression:  true,
 			MaxIdleConnsPerHost: 1,
 			IdleConnTimeout:     30 * time.Second,

@@ -24,7 +24,11 @@ type Config struct {
 	Dependants []*service.Service
 	Instances  func() []service.Instance // what runs now, asked every Interval
 	Nodes      func() []service.Node
-	Release    *service.Release // its traps; nil: none
+	Caches     func() map[string]string // the URLs of the service's caches by name; nil: none is read
+	Release    *service.Release         // its traps; nil: none
+
+	// Command runs the command of a trap as a step is run and returns what it printed. It must obey ctx. nil: none is run.
+	Command func(ctx context.Context, command string) (string, error)
 
 	// Schema reads the canonical schema of a node, compares it with the node's target and returns the event to be
 	// logged; nil when there is nothing to say yet. It is called when no step runs and the node's raw digest has
@@ -66,6 +70,18 @@ func Start(ctx context.Context, c Config) *Observer {
 	o.work.Go(o.machine)
 	o.work.Go(o.alerting)
 	o.work.Go(o.queries)
+	if o.Service != nil && o.Caches != nil {
+		for name, c := range o.Service.Caches {
+			o.work.Go(func() { o.cache(name, c) })
+		}
+	}
+	if o.Release != nil && o.Command != nil {
+		for name, t := range o.Release.Traps {
+			if t.Command != "" {
+				o.work.Go(func() { o.commandTrap(name, t.Command) })
+			}
+		}
+	}
 	return o
 }
 

@@ -181,6 +181,9 @@ func (c *lookup) batch(ctx context.Context, places []int) {
 }
 
 func (c *lookup) try(ctx context.Context, w *write, places []int) error {
+	if service.OverHTTP(w.find) {
+		return c.overHTTP(ctx, w, places)
+	}
 	if c.audit.db == nil {
 		return errors.New("there is no connection to the primary")
 	}
@@ -400,6 +403,27 @@ func (a *audit) phantoms(ctx context.Context) {
 }
 
 func (a *audit) phantom(ctx context.Context, f *evidence.Finding, query string, known map[string]struct{}) error {
+	seen := func(key string) {
+		f.Checked++
+		if _, ok := known[key]; ok {
+			return
+		}
+		f.Bad++
+		if len(f.Rows) < rowsShown {
+			f.Rows = append(f.Rows, a.clean(key))
+		}
+		if f.Bad <= phantomsSingle {
+			a.log.Put(&evidence.Write{Key: shorten(key, errorLimit), Journey: f.Of, Event: evidence.Audited, Fate: evidence.Phantom, Rows: 1})
+		}
+	}
+	if service.OverHTTP(query) {
+		keys, err := a.keysOverHTTP(ctx, query)
+		for _, key := range keys {
+			seen(key)
+		}
+		f.Asked = err == nil
+		return err
+	}
 	if a.db == nil {
 		return errors.New("there is no connection to the primary")
 	}
@@ -418,18 +442,7 @@ func (a *audit) phantom(ctx context.Context, f *evidence.Finding, query string, 
 		if len(values) == 0 || values[0] == nil {
 			continue
 		}
-		f.Checked++
-		key := foundText(values[0])
-		if _, ok := known[key]; ok {
-			continue
-		}
-		f.Bad++
-		if len(f.Rows) < rowsShown {
-			f.Rows = append(f.Rows, a.clean(key))
-		}
-		if f.Bad <= phantomsSingle {
-			a.log.Put(&evidence.Write{Key: shorten(key, errorLimit), Journey: f.Of, Event: evidence.Audited, Fate: evidence.Phantom, Rows: 1})
-		}
+		seen(foundText(values[0]))
 	}
 	f.Asked = rows.Err() == nil
 	return rows.Err()

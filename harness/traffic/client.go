@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"backout/harness/service"
 )
 
 const (
@@ -87,22 +89,10 @@ func newClient(base, header string, timeout time.Duration) (*client, error) {
 	return &client{
 		addr: addr, host: u.Host, prefix: strings.TrimSuffix(u.EscapedPath(), "/"),
 		header: http.CanonicalHeaderKey(header), timeout: timeout,
-		dialer: net.Dialer{KeepAlive: -1, Timeout: timeout, Control: onlyLoopback},
+		dialer: net.Dialer{KeepAlive: -1, Timeout: timeout, Control: service.Here},
 		all:    map[*conn]struct{}{},
 		done:   make(chan struct{}),
 	}, nil
-}
-
-// onlyLoopback looks at the address itself, whatever name led to it.
-func onlyLoopback(_, address string, _ syscall.RawConn) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return err
-	}
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return fmt.Errorf("%s is not on this machine", address)
-	}
-	return nil
 }
 
 // do sends a request once and reads the whole answer into buf, grown as needed. With fresh it uses a connection of its

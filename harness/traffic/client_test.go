@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"backout/harness/service"
 )
 
 // scripted is a server that answers the first request of each connection and does with the next ones what then says.
@@ -150,7 +152,7 @@ func TestClientStaysOnThisMachine(t *testing.T) {
 			t.Errorf("%s: expected an error", base)
 		}
 	}
-	if err := onlyLoopback("tcp", "192.0.2.1:80", nil); err == nil {
+	if err := service.Here("tcp", "192.0.2.1:80", nil); err == nil {
 		t.Error("a name that leads elsewhere: expected an error")
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -135,49 +135,27 @@ func (a *audit) countSQL(ctx context.Context, e service.Effect) counter {
 
 // countHTTP counts at a dependant, which answers {"count": n}.
 func (a *audit) countHTTP(ctx context.Context, e service.Effect, with func(counter) error) error {
-	at := slices.IndexFunc(a.targets, func(t Target) bool { return t.Service.Name == e.At })
-	if at < 0 {
-		return fmt.Errorf("%s gets no traffic, so its address is unknown", e.At)
+	at, text := e.At, e.Count
+	if _, is := a.service.Stubs[at]; is {
+		at, text = a.service.Name+"/"+at, "GET /-/count?route="+url.QueryEscape(text)+"&key={key}"
 	}
-	method, address, ok := strings.Cut(e.Count, " ")
-	if !ok || method != http.MethodGet {
-		return fmt.Errorf("expected a count such as \"GET /charges?order_key={key}\", found %q", e.Count)
-	}
-	t, err := compile(strings.TrimSpace(address), path, func(name string) (int, error) {
-		if name != "key" {
-			return 0, fmt.Errorf("{%s} has no value here; {key} has", name)
-		}
-		return 0, nil
-	})
+	q, err := a.question(at, text)
 	if err != nil {
 		return err
 	}
-	cl, err := newClient(a.targets[at].URL, a.targets[at].Service.Header, DefaultTimeout)
-	if err != nil {
-		return err
-	}
-	defer cl.cutBy(ctx)()
-	s := &step{request: &http.Request{Method: method}, path: t}
+	defer q.client.cutBy(ctx)()
 	return with(func() func(places, counts []int) error {
-		var request, scratch, body []byte
+		one := asked{question: q}
 		return func(places, counts []int) error {
 			for k, i := range places {
-				values := []string{a.entries[i].key}
-				var got answer
-				var err error
-				for try := range 2 { // counting changes nothing, so a dead connection may be forgiven once
-					request, scratch = s.append(request[:0], scratch, cl, values, nil, try > 0)
-					if got, err = cl.do(s.request, request, try > 0, body); err == nil {
-						break
-					}
-				}
-				body = got.body[:0]
+				key := a.entries[i].key
+				got, err := one.ask(key)
 				if err != nil {
-					return fmt.Errorf("%s %s: %w", method, t.append(nil, values), err)
+					return err
 				}
 				n := gjson.GetBytes(got.body, "count")
 				if got.status != http.StatusOK || n.Type != gjson.Number {
-					return fmt.Errorf("%s %s: expected 200 and {\"count\": n}, found %d%s", method, t.append(nil, values), got.status, excerpt(got.body))
+					return fmt.Errorf("%s: expected 200 and {\"count\": n}, found %d%s", q.text(key), got.status, excerpt(got.body))
 				}
 				counts[k] = int(n.Int())
 			}

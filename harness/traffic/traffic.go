@@ -139,6 +139,10 @@ func New(c Config) (*Traffic, error) {
 	t.extra = rand.NewPCG(root.Uint64(), root.Uint64())
 	drilled := 0
 	for _, target := range c.Targets {
+		if !target.Dependant && len(target.Service.Journeys) == 0 {
+			drilled++ // a schema alone: nobody arrives
+			continue
+		}
 		s, err := newStream(c, target, rand.NewPCG(root.Uint64(), root.Uint64()))
 		if err != nil {
 			return nil, fmt.Errorf("traffic for %s: %w", target.Service.Name, err)

@@ -31,15 +31,20 @@ type Environment interface {
 	// service's and, laid over them, the release's), its plans and scripts. Commands of rollouts and plans run there.
 	Stage(ctx context.Context, r *service.Release) (dir string, err error)
 
-	// Variables is what a plan's env may name: DATABASE_URL, DATABASE_URL_STREAMING, DATABASE_URL_LOGICAL.
+	// Caches are the URLs of the service's caches by name. They are secret, since they hold a password.
+	Caches() map[string]string
+
+	// Variables is what a plan's env may name: DATABASE_URL, DATABASE_URL_STREAMING, DATABASE_URL_LOGICAL, and the names
+	// that caches have in service.yaml, such as CACHE_URL.
 	// The values are secret where they hold a password.
 	Variables() map[string]string
 
 	// Platform is what every command of a rollout or a plan finds on the machine that it runs on: SUPERVISOR, PROXY,
-	// INSTANCES, RELEASES. Nothing in it is secret.
+	// INSTANCES, RELEASES, and CACHE_CLI where there is a cache. Nothing in it is secret.
 	Platform() map[string]string
 
-	// URL is where traffic for a service goes in.
+	// URL is where traffic for a service goes in, or where a stub of it, "SERVICE/STUB", is called. A stub tells the harness
+	// what it was asked: GET /-/count?route=POST+/charges&key=K and GET /-/unmatched.
 	URL(service string) string
 
 	// Instances and Nodes are what runs now, and how to reach each alone.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"backout/harness/environment"
 	"backout/harness/postgres"
+	"backout/harness/service"
 )
 
 // Clone implements environment.Environment: one node from the template's primary, which replicas' URLs lead to as
@@ -59,7 +61,8 @@ func (c *clone) lease() (*lease, error) {
 
 func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 	m := c.machine
-	w := wiring{need: m.need, password: m.password, ports: map[string]int{}, urls: map[string]string{}}
+	w := wiring{need: m.need, password: m.password, ports: map[string]int{}, urls: map[string]string{}, data: filepath.Join(m.dir, "data-"+c.name)}
+	maps.Copy(w.urls, m.stubs)
 	out := &environment.Clone{URLs: map[string]string{}, Close: func() error { return c.end(context.Background()) }}
 	if len(m.roles()) > 0 {
 		l, err := c.lease()
@@ -74,7 +77,17 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 			out.DatabaseURL = c.server.URL(m.password, m.need.Service.Name)
 		}
 	}
-	for _, s := range services(m.need) {
+	if len(caches(m.need)) > 0 { // of its own: what it writes is no part of the drill
+		l, err := c.lease()
+		if err != nil {
+			return nil, err
+		}
+		w.cache = l.port
+		if err := m.startCache(ctx, c.supervisor, c.name+"-cache", w); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range thatRun(m.need) {
 		l, err := c.lease()
 		if err != nil {
 			return nil, err
@@ -82,7 +95,7 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 		w.urls[s.Name], out.URLs[s.Name] = l.url(), l.url()
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	for _, s := range services(m.need) {
+	for _, s := range thatRun(m.need) {
 		g.Go(func() error {
 			dir, err := m.stage(ctx, s, release(m.need, s))
 			if err != nil {
@@ -97,7 +110,7 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 			if _, err := c.supervisor.add(sp); err != nil {
 				return err
 			}
-			client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+			client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
 			err = until(ctx, name+" is ready", func(ctx context.Context) error {
 				return askReady(ctx, client, w.urls[s.Name]+s.Ready)
 			})
@@ -167,7 +180,7 @@ func (c *clone) close(ctx context.Context) error {
 		_ = l.Close() // an abstract socket has nothing to remove
 	}
 	c.leases = nil
-	err = removeTree(c.machine.nodeDir(c.name))
+	err = errors.Join(removeTree(c.machine.nodeDir(c.name)), removeTree(c.machine.nodeDir(c.name+"-cache")))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

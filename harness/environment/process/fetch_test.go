@@ -215,3 +215,30 @@ func TestWithoutProgramsTheErrorSaysWhatToDo(t *testing.T) {
 		})
 	}
 }
+
+func TestWithoutADatabaseNobodyNeedsTheirPrograms(t *testing.T) {
+	need := sample(t, 10)
+	need.Dependants, need.Releases, need.Streaming, need.Logical = nil, nil, false, false
+	need.Service.Database, need.Good.MigrateTo = nil, 0
+	for _, name := range []string{"DATABASE_URL", "REPLICA_URL", "OTHER"} {
+		delete(need.Service.Process.Env, name)
+	}
+	need.Service.Process.Env["OTHER"] = "{data}"
+	e, err := New(options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := e.(*machine)
+	t.Cleanup(func() {
+		if err := m.Destroy(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	m.find = func(string) (postgres.Binaries, error) { return postgres.Binaries{}, postgres.ErrNoPostgres }
+	if err := m.Provision(context.Background(), need); err != nil {
+		t.Fatal(err)
+	}
+	if n, v := m.Nodes(), m.Variables(); len(n) != 0 || len(v) != 0 || len(m.Instances()) != 3 {
+		t.Errorf("nodes %v, variables %v, instances %v", n, v, m.Instances())
+	}
+}

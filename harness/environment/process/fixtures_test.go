@@ -34,6 +34,9 @@ func fixtures(t testing.TB, rows int) environment.Need {
 	}
 	shop, good := load("shop")
 	billing, runs := load("billing")
+	if lacks := Lacks([]*service.Service{shop, billing}); lacks != "" {
+		t.Skip(lacks)
+	}
 	need := environment.Need{Service: shop, Dependants: []*service.Service{billing}, Good: good,
 		Releases: map[string]*service.Release{"billing": runs}, Streaming: true, Logical: true, Progress: func(s string) { t.Log(s) }}
 	if rows > 0 {

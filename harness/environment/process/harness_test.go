@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"backout/harness/cache"
 	"backout/harness/environment"
 	"backout/harness/service"
 )
@@ -41,6 +42,9 @@ func alone(t testing.TB, dir string) environment.Need {
 		Process: &service.Process{Build: []string{"./build"}, Command: []string{"./app"}, Env: map[string]string{
 			roleVariable: "service", "ADDR": "{address}", "RELEASE": "{release}", "DATABASE_URL": "{database_url}", "REPLICA_URL": "{database_url_streaming}"}},
 		Database: &service.Database{Migrations: "migrations", Load: "seed.sql", Publish: []string{"orders"}, Rows: map[string]int{"orders": 10}}}
+	if _, err := cache.Find(); err == nil {
+		s.Caches = map[string]service.Cache{"pages": {URL: "CACHE_URL"}}
+	}
 	return environment.Need{Service: s, Good: &service.Release{Name: "v1", Dir: dir + "/releases/v1", MigrateTo: 1}}
 }
 
@@ -69,6 +73,8 @@ func TestAKilledHarnessLeavesNothingAfterClean(t *testing.T) {
 	dir := strings.TrimSpace(strings.TrimPrefix(line, "ready "))
 	if found := processesBelow(t, dir); len(found) < 3 {
 		t.Errorf("expected a node and two instances, found %v", found)
+	} else if _, err := cache.Find(); err == nil && !strings.Contains(strings.Join(found, "\n"), "/cache-") {
+		t.Errorf("expected a cache, found %v", found)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"backout/harness/cache"
 	"backout/harness/environment"
 	"backout/harness/postgres"
 	"backout/harness/service"
@@ -49,31 +50,33 @@ type machine struct {
 
 	preparing sync.Mutex
 
-	mu         sync.Mutex
-	closed     bool
-	provision  bool // begun
-	need       environment.Need
-	known      chan struct{} // closed when need is set
-	prepared   bool
-	failed     error  // of prepare
-	dir        string // of the run
-	register   *environment.Register
-	bin        postgres.Binaries
-	installed  string              // where bin is from: its folder, or that of the cache which it was copied from
-	owner      *syscall.Credential // whom instances run as; nil: ourselves
-	password   string
-	wiring     wiring
-	supervisor *supervisor
-	control    *controlServer
-	proxies    map[string]*proxy
-	instances  []service.Instance
-	nodes      []*node
-	leases     []*lease
-	cleanups   []*cleanup
-	clones     int
-	tails      map[string]string // of logs, kept when the directory goes
-	begun      time.Time         // of Provision
-	phases     []string          // what was done when, for the benchmark
+	mu           sync.Mutex
+	closed       bool
+	provision    bool // begun
+	need         environment.Need
+	known        chan struct{} // closed when need is set
+	prepared     bool
+	failed       error  // of prepare
+	dir          string // of the run
+	register     *environment.Register
+	bin          postgres.Binaries
+	installed    string              // where bin is from: its folder, or that of the cache which it was copied from
+	owner        *syscall.Credential // whom instances run as; nil: ourselves
+	password     string
+	cacheProgram cache.Program // where a service has a cache
+	wiring       wiring
+	supervisor   *supervisor
+	control      *controlServer
+	proxies      map[string]*proxy
+	stubs        map[string]string // "SERVICE/STUB" -> its URL
+	instances    []service.Instance
+	nodes        []*node
+	leases       []*lease
+	cleanups     []*cleanup
+	clones       int
+	tails        map[string]string // of logs, kept when the directory goes
+	begun        time.Time         // of Provision
+	phases       []string          // what was done when, for the benchmark
 }
 
 // mark notes that a part of provisioning is done.
@@ -99,7 +102,7 @@ type node struct {
 // New makes an environment. It starts and writes nothing before Provision or Stage.
 func New(o Options) (environment.Environment, error) {
 	m := &machine{options: o, cache: o.Cache, temp: o.Temp, state: o.Register, self: o.Self, find: postgres.Find,
-		proxies: map[string]*proxy{}, known: make(chan struct{}), tails: map[string]string{}}
+		proxies: map[string]*proxy{}, stubs: map[string]string{}, known: make(chan struct{}), tails: map[string]string{}}
 	if m.cache == "" {
 		dir, err := os.UserCacheDir()
 		if err != nil {
@@ -257,7 +260,15 @@ func (m *machine) Variables() map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	vars := map[string]string{}
-	if m.need.Service == nil || m.need.Service.Database == nil {
+	if m.need.Service == nil {
+		return vars
+	}
+	if m.wiring.cache != 0 {
+		for name, c := range m.need.Service.Caches {
+			vars[c.URL] = m.wiring.cacheURL(m.need.Service, name)
+		}
+	}
+	if m.need.Service.Database == nil {
 		return vars
 	}
 	name := m.need.Service.Name
@@ -285,13 +296,18 @@ func (m *machine) Platform() map[string]string {
 			own = append(own, i.Name)
 		}
 	}
-	return map[string]string{
+	all := map[string]string{
 		"SUPERVISOR": filepath.Join(m.dir, "bin", "supervisor"),
 		"PROXY":      filepath.Join(m.dir, "bin", "proxy"),
 		"INSTANCES":  strings.Join(own, " "),
 		"RELEASES":   filepath.Join(m.dir, "releases"),
+		"DATA":       filepath.Join(m.dir, "data", m.need.Service.Name),
 		"LINKS":      filepath.Join(m.dir, "instances"),
 	}
+	if m.cacheProgram.Client != "" {
+		all["CACHE_CLI"] = m.cacheProgram.Client
+	}
+	return all
 }
 
 // URL implements environment.Environment.
@@ -301,7 +317,7 @@ func (m *machine) URL(name string) string {
 	if p := m.proxies[name]; p != nil {
 		return p.url()
 	}
-	return ""
+	return m.stubs[name]
 }
 
 // Instances implements environment.Environment.
@@ -332,13 +348,23 @@ func (m *machine) Nodes() []service.Node {
 	return all
 }
 
-// Versions implements environment.Environment.
+// Versions implements environment.Environment. Before Provision they are those of the programs that it will find.
 func (m *machine) Versions() map[string]string {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	bin, program := m.bin, m.cacheProgram
+	m.mu.Unlock()
 	v := map[string]string{"go": runtime.Version()}
-	if m.bin.Version != "" {
-		v["postgresql"] = m.bin.Version
+	if bin.Version == "" {
+		bin, _ = m.find(m.options.PostgresDir) // where there is none, Provision says so
+	}
+	if bin.Version != "" {
+		v["postgresql"] = bin.Version
+	}
+	if program.Name == "" {
+		program, _ = cache.Find()
+	}
+	if program.Name != "" {
+		v[program.Name] = program.Version
 	}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {

@@ -1,15 +1,18 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"backout/harness/cache"
 	"backout/harness/environment"
 	"backout/harness/service"
 )
@@ -47,6 +50,9 @@ func check(need environment.Need) error {
 		return errors.New("a service and its good release are needed")
 	}
 	for _, s := range services(need) {
+		if s.Process == nil && s.Instances == 0 {
+			continue // a schema alone
+		}
 		if s.Process == nil || len(s.Process.Command) == 0 {
 			return fmt.Errorf("%s has no run.process.command: it does not run as processes", s.Path)
 		}
@@ -56,6 +62,9 @@ func check(need environment.Need) error {
 	}
 	if need.Service.Database == nil && (need.Streaming || need.Logical) {
 		return fmt.Errorf("%s has no database: there is nothing to replicate", need.Service.Path)
+	}
+	if need.Logical && need.Service.Database.Migrations == "" {
+		return fmt.Errorf("%s has no migrations: nothing says which schema a logical replica has", need.Service.Path)
 	}
 	if need.Logical && len(need.Service.Database.Publish) == 0 {
 		return fmt.Errorf("%s publishes no table (database.publish): there is nothing for a logical replica", need.Service.Path)
@@ -68,8 +77,19 @@ func (m *machine) provisionAll(ctx context.Context) error {
 	if err := m.prepare(); err != nil {
 		return err
 	}
-	if err := m.findPostgres(ctx); err != nil {
-		return err
+	if len(m.roles()) > 0 {
+		if err := m.findPostgres(ctx); err != nil {
+			return err
+		}
+	}
+	if len(caches(m.need)) > 0 {
+		program, err := cache.Find()
+		if err != nil {
+			return err
+		}
+		m.mu.Lock()
+		m.cacheProgram = program
+		m.mu.Unlock()
 	}
 	if err := m.wire(); err != nil {
 		return err
@@ -84,6 +104,14 @@ func (m *machine) provisionAll(ctx context.Context) error {
 			}
 			m.mark("staged " + s.Name)
 			return m.link(s, dir)
+		})
+	}
+	if len(caches(m.need)) > 0 {
+		staging.Go(func() error { // like a release: instances wait for it
+			defer m.mark("cache open")
+			own := newSupervisor(m.register, m.owner) // out of reach of the scripts that restart instances
+			m.onDestroy("cache", own.Close)
+			return m.startCache(sctx, own, "cache", m.wiring)
 		})
 	}
 	staged := make(chan struct{})
@@ -146,7 +174,7 @@ func (m *machine) roles() []string {
 func (m *machine) wire() error {
 	m.mu.Lock()
 	m.password = newPassword()
-	m.wiring = wiring{need: m.need, password: m.password, ports: map[string]int{}, urls: map[string]string{}}
+	m.wiring = wiring{need: m.need, password: m.password, ports: map[string]int{}, urls: map[string]string{}, data: filepath.Join(m.dir, "data")}
 	m.mu.Unlock()
 	for _, role := range m.roles() {
 		l, err := leasePort()
@@ -156,9 +184,23 @@ func (m *machine) wire() error {
 		m.leases = append(m.leases, l)
 		m.wiring.ports[role] = l.port
 	}
+	if len(caches(m.need)) > 0 {
+		l, err := leasePort()
+		if err != nil {
+			return err
+		}
+		m.leases = append(m.leases, l)
+		m.mu.Lock()
+		m.wiring.cache = l.port
+		m.mu.Unlock()
+	}
+	if err := m.startStubs(); err != nil {
+		return err
+	}
+	maps.Copy(m.wiring.urls, m.stubs)
 	m.supervisor = newSupervisor(m.register, m.owner)
 	m.onDestroy("supervisor", m.supervisor.Close)
-	for _, s := range services(m.need) {
+	for _, s := range thatRun(m.need) {
 		p, err := newProxy(s.Name, s.Ready)
 		if err != nil {
 			return err
@@ -209,7 +251,7 @@ func (m *machine) link(s *service.Service, dir string) error {
 // startInstances starts all instances of all services and waits until their proxies see them ready.
 func (m *machine) startInstances(ctx context.Context) error {
 	all := m.Instances()
-	for _, s := range services(m.need) {
+	for _, s := range thatRun(m.need) {
 		_, secrets, err := s.SecretValues()
 		if err != nil {
 			return err
@@ -232,8 +274,12 @@ func (m *machine) startInstances(ctx context.Context) error {
 	m.mu.Lock()
 	m.instances = all
 	m.mu.Unlock()
-	for _, s := range services(m.need) {
-		if err := m.proxies[s.Name].waitAll(ctx); err != nil {
+	for _, s := range thatRun(m.need) {
+		within := cmp.Or(s.ReadyWithin, time.Minute)
+		ready, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not within %s (service.yaml: ready: {path: %s, within: %s})", within, s.Ready, within))
+		err := m.proxies[s.Name].waitAll(ready)
+		cancel()
+		if err != nil {
 			return fmt.Errorf("%w\n%s", err, m.lastWords(s.Name))
 		}
 	}
@@ -257,7 +303,11 @@ func (m *machine) spec(s *service.Service, w wiring, name, url, link string, sec
 	return spec{name: name, service: s.Name, link: link, address: address, command: s.Process.Command,
 		log: filepath.Join(m.dir, "logs", name+".log"),
 		env: func(release string) ([]string, error) {
-			own := map[string]string{"address": address, "release": release, "instance": name}
+			data, err := w.dataDir(s)
+			if err != nil {
+				return nil, err
+			}
+			own := map[string]string{"address": address, "release": release, "instance": name, "data": data}
 			return w.environ(s, own, filepath.Join(m.dir, "tmp"), secrets)
 		}}
 }

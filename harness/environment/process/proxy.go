@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"backout/harness/service"
 )
 
 // header is how the proxy says which instance an answer is from, its own answers in place of an instance included.
@@ -82,7 +84,7 @@ func (p *proxy) watch(names, addresses []string) {
 
 func newUpstream(p *proxy, name, address string, buffers httputil.BufferPool) *upstream {
 	u := &upstream{name: name, address: address, in: true, why: "not checked yet"}
-	dialer := &net.Dialer{Timeout: time.Second}
+	dialer := &net.Dialer{Timeout: time.Second, Control: service.Here}
 	u.transport = &http.Transport{
 		DialContext:         dialer.DialContext,
 		MaxIdleConns:        512,
@@ -205,7 +207,7 @@ func (p *proxy) check(ctx context.Context, u *upstream) {
 	client := &http.Client{
 		Timeout:       time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: time.Second}).DialContext, IdleConnTimeout: 4 * time.Second},
+		Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: time.Second, Control: service.Here}).DialContext, IdleConnTimeout: 4 * time.Second},
 	}
 	defer client.CloseIdleConnections()
 	tick := time.NewTicker(p.every)
@@ -306,7 +308,7 @@ func (p *proxy) in(ctx context.Context, u *upstream) error {
 
 // wait returns when the instance's readiness answers, asked now.
 func (p *proxy) wait(ctx context.Context, u *upstream) error {
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true},
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -345,7 +347,7 @@ func (p *proxy) waitAll(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait until the instances of %s are ready: %w; last: %s", p.service, ctx.Err(), strings.Join(missing, "; "))
+			return fmt.Errorf("wait until the instances of %s are ready: %w; last: %s", p.service, context.Cause(ctx), strings.Join(missing, "; "))
 		case <-tick.C:
 		}
 	}

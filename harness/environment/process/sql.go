@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"backout/harness/postgres"
+	"backout/harness/service"
 )
 
 // connect opens one connection that is marked as ours.
@@ -20,6 +21,7 @@ func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	c.RuntimeParams["application_name"] = postgres.Application
 	c.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 	c.ConnectTimeout = 5 * time.Second
+	c.DialFunc = service.DialHere
 	return pgx.ConnectConfig(ctx, c)
 }
 

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,7 +16,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -230,19 +228,7 @@ func build(ctx context.Context, s *service.Service, r *service.Release, out stri
 	cmd := exec.CommandContext(ctx, program, s.Process.Build[1:]...)
 	cmd.Dir = s.Dir
 	cmd.Env = append(os.Environ(), "OUT="+out, "RELEASE="+r.Dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
-	var text bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &text, &text
-	runtime.LockOSThread() // Pdeathsig follows the thread
-	defer runtime.UnlockOSThread()
-	if err := cmd.Run(); err != nil {
-		tail := bytes.TrimSpace(text.Bytes())
-		return fmt.Errorf("cd %s && OUT=%s RELEASE=%s %s: %w\n%s", s.Dir, out, r.Dir, strings.Join(s.Process.Build, " "),
-			err, tail[max(0, len(tail)-4<<10):])
-	}
-	return nil
+	return spoken(cmd, fmt.Sprintf("cd %s && OUT=%s RELEASE=%s %s", s.Dir, out, r.Dir, strings.Join(s.Process.Build, " ")))
 }
 
 // sourcesKey is a digest of what a build depends on: the service's folder without its other releases, the release's

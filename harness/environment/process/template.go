@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,12 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -29,7 +27,7 @@ import (
 )
 
 // templateFormat is raised whenever a template is made in another way.
-const templateFormat = 1
+const templateFormat = 2
 
 // recipe is all that a template depends on.
 type recipe struct {
@@ -46,7 +44,7 @@ type database struct {
 	Name       string
 	Migrations map[string][]byte
 	To         int64 // 0: all migrations
-	Seed       string
+	Data       data
 	Publish    []string
 	Logical    bool     // it is on the logical replica as well
 	Readers    []string // other services that have its URL: they may read it
@@ -79,7 +77,7 @@ func newRecipe(bin postgres.Binaries, installed string, need environment.Need) (
 			}
 			maps.Copy(rows, need.Rows)
 		}
-		if d.Seed, err = seed(s, rows); err != nil {
+		if d.Data, err = dataOf(s, rows); err != nil {
 			return r, err
 		}
 		r.Databases = append(r.Databases, d)
@@ -92,37 +90,17 @@ func services(need environment.Need) []*service.Service {
 	return append([]*service.Service{need.Service}, need.Dependants...)
 }
 
+// thatRun are those of them that run as processes: not a schema alone.
+func thatRun(need environment.Need) []*service.Service {
+	return slices.DeleteFunc(services(need), func(s *service.Service) bool { return s.Process == nil })
+}
+
 // release is the good release of a service; nil when the need names none.
 func release(need environment.Need, s *service.Service) *service.Release {
 	if s == need.Service {
 		return need.Good
 	}
 	return need.Releases[s.Name]
-}
-
-// seed is the load file with each :rows_TABLE replaced by its number.
-func seed(s *service.Service, rows map[string]int) (string, error) {
-	if s.Database.Load == "" {
-		return "", nil
-	}
-	path := within(s.Dir, s.Database.Load)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("load the data of %s: %w", s.Name, err)
-	}
-	// The longest names first: :rows_orders is the beginning of :rows_orders_old.
-	names := slices.Collect(maps.Keys(rows))
-	slices.SortFunc(names, func(a, b string) int { return len(b) - len(a) })
-	var pairs []string
-	for _, n := range names {
-		pairs = append(pairs, ":rows_"+n, strconv.Itoa(rows[n]))
-	}
-	out := strings.NewReplacer(pairs...).Replace(string(text))
-	if i := strings.Index(out, ":rows_"); i >= 0 {
-		name := strings.FieldsFunc(out[i:], func(r rune) bool { return !strings.ContainsRune(":_abcdefghijklmnopqrstuvwxyz0123456789", r) })[0]
-		return "", fmt.Errorf("%s:%d: %s has no number: add the table to database.rows of %s", path, 1+strings.Count(out[:i], "\n"), name, s.Path)
-	}
-	return out, nil
 }
 
 func (r recipe) key() (string, error) {
@@ -343,6 +321,7 @@ func (b *builder) fill(ctx context.Context, server *postgres.Server, databases [
 			return fmt.Errorf("create database %s: %w", d.Name, err)
 		}
 	}
+	m := b.machine
 	g, ctx := errgroup.WithContext(ctx)
 	for _, d := range databases {
 		g.Go(func() error {
@@ -350,13 +329,33 @@ func (b *builder) fill(ctx context.Context, server *postgres.Server, databases [
 				return fmt.Errorf("privileges of %s: %w", d.Name, err)
 			}
 			url := postgres.URL("127.0.0.1", server.Port(), migrator(d.Name), b.password, d.Name)
+			load := func() error {
+				if !data && !d.Data.First { // a subscriber gets its rows by replication, and its schema as the primary does
+					return nil
+				}
+				if err := m.load(ctx, url, d.Data); err != nil {
+					return fmt.Errorf("load the data of %s: %w", d.Name, err)
+				}
+				return nil
+			}
+			if d.Data.First {
+				if err := load(); err != nil {
+					return err
+				}
+			}
 			if err := b.migrate(ctx, url, d, filepath.Join(b.dir, fmt.Sprintf("migrations-%d-%s", server.Port(), d.Name))); err != nil {
 				return fmt.Errorf("migrate %s: %w", d.Name, err)
 			}
-			if data && d.Seed != "" {
-				if err := execute(ctx, url, d.Seed); err != nil {
-					return fmt.Errorf("load the data of %s: %w", d.Name, err)
+			if !d.Data.First {
+				if err := load(); err != nil {
+					return err
 				}
+			}
+			if !data {
+				return nil
+			}
+			if err := counted(ctx, url, d.Data); err != nil {
+				return fmt.Errorf("load the data of %s: %w", d.Name, err)
 			}
 			return nil
 		})
@@ -389,10 +388,12 @@ func (b *builder) migrate(ctx context.Context, url string, d database, dir strin
 	if err := writeFiles(dir, d.Migrations); err != nil {
 		return err
 	}
-	db, err := sql.Open("pgx", url)
+	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return err
 	}
+	config.DialFunc = service.DialHere
+	db := stdlib.OpenDB(*config)
 	defer db.Close()
 	p, err := goose.NewProvider(goose.DialectPostgres, db, os.DirFS(dir), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {

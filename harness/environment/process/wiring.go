@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,7 +22,18 @@ type wiring struct {
 	need     environment.Need
 	password string
 	ports    map[string]int    // node -> port; a replica that there is not is the primary
-	urls     map[string]string // service -> its way in
+	cache    int               // port of the server of all caches; 0: there is none
+	urls     map[string]string // service, or SERVICE/STUB -> its way in
+	data     string            // holds a folder for each service
+}
+
+// dataDir is where the instances of a service keep what is in no database. All of them share it.
+func (w wiring) dataDir(s *service.Service) (string, error) {
+	dir := filepath.Join(w.data, s.Name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o777) // instances may run as another user
 }
 
 // databaseURL is a service's database on a node for a role.
@@ -66,17 +78,41 @@ func (w wiring) fill(text string, s *service.Service, own map[string]string) (st
 			wrong = fmt.Errorf("%s: no database of %q is in this drill", found, name)
 			return ""
 		}
-		if word == "url" && of != "" {
-			if url, is := w.urls[of]; is {
-				return url
+		if word == "cache_url" {
+			name, err := cacheOf(s, of)
+			if err != nil {
+				wrong = fmt.Errorf("%s: %w", found, err)
+				return ""
 			}
-			wrong = fmt.Errorf("%s: no service %q is in this drill; there are %s", found, of, strings.Join(slices.Sorted(maps.Keys(w.urls)), ", "))
+			return w.cacheURL(s, name)
+		}
+		if word == "url" && of != "" {
+			for _, at := range []string{s.Name + "/" + of, of} {
+				if url, is := w.urls[at]; is {
+					return url
+				}
+			}
+			wrong = fmt.Errorf("%s: no service or stub %q is in this drill; there are %s", found, of, strings.Join(slices.Sorted(maps.Keys(w.urls)), ", "))
 			return ""
 		}
-		wrong = fmt.Errorf("%s is no placeholder; there are {address}, {release}, {instance}, {database_url}, {database_url_streaming}, {database_url_logical}, each of the latter also with :SERVICE, and {url:SERVICE}", found)
+		wrong = fmt.Errorf("%s is no placeholder; there are {address}, {release}, {instance}, {data}, {database_url}, {database_url_streaming}, {database_url_logical}, each of the latter also with :SERVICE, {url:SERVICE}, {cache_url} and {cache_url:CACHE}", found)
 		return ""
 	})
 	return out, wrong
+}
+
+// cacheOf is the cache of a service that a placeholder means: the only one where it names none.
+func cacheOf(s *service.Service, name string) (string, error) {
+	names := slices.Sorted(maps.Keys(s.Caches))
+	switch {
+	case name == "" && len(names) == 1:
+		return names[0], nil
+	case slices.Contains(names, name):
+		return name, nil
+	case len(names) == 0:
+		return "", fmt.Errorf("%s states no caches", s.Path)
+	}
+	return "", fmt.Errorf("expected one of the caches of %s, as {cache_url:%s}; there are %s", s.Name, names[0], strings.Join(names, ", "))
 }
 
 func (w wiring) service(name string) *service.Service {

@@ -1,0 +1,109 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"backout/harness/cache"
+	"backout/harness/environment"
+	"backout/harness/service"
+)
+
+// Lacks says what this machine has not that drills of these services need; empty: nothing. What can be fetched is not
+// lacking.
+func Lacks(all []*service.Service) string {
+	for _, s := range all {
+		if len(s.Caches) == 0 {
+			continue
+		}
+		if _, err := cache.Find(); err != nil {
+			return fmt.Sprintf("%s has a cache (%s): %s", s.Name, s.Path, strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	}
+	return ""
+}
+
+// caches are all caches of a drill in an order, which gives each the number of its database on the one server.
+func caches(need environment.Need) []string {
+	var all []string
+	for _, s := range services(need) {
+		for name := range s.Caches {
+			all = append(all, s.Name+"/"+name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// cacheURL is one cache of a service.
+func (w wiring) cacheURL(s *service.Service, name string) string {
+	return cache.URL(w.cache, w.password, slices.Index(caches(w.need), s.Name+"/"+name))
+}
+
+// startCache starts a server that keeps nothing on disk, and returns when it answers with the run's password, which a
+// stranger on its port would not know.
+func (m *machine) startCache(ctx context.Context, under *supervisor, name string, w wiring) error {
+	dir := m.nodeDir(name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	conf := filepath.Join(dir, "cache.conf") // in a file, since the arguments of a process are for everybody to read
+	text := fmt.Sprintf(`bind 127.0.0.1
+port %d
+requirepass %s
+databases %d
+dir %s
+save ""
+appendonly no
+maxmemory 64mb
+maxmemory-policy allkeys-lru
+daemonize no
+`, w.cache, w.password, max(1, len(caches(w.need))), strconv.Quote(dir))
+	err := os.WriteFile(conf, []byte(text), 0o600)
+	if err != nil {
+		return err
+	}
+	if m.owner != nil {
+		for _, path := range []string{dir, conf} {
+			if err := os.Chown(path, int(m.owner.Uid), int(m.owner.Gid)); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = under.add(spec{name: name, link: dir, log: filepath.Join(m.dir, "logs", name+".log"),
+		command: []string{m.cacheProgram.Server, conf}, env: func(string) ([]string, error) { return []string{"LANG=C"}, nil }})
+	if err != nil {
+		return err
+	}
+	url := cache.URL(w.cache, w.password, 0)
+	err = until(ctx, name+" answers", func(ctx context.Context) error {
+		client, err := cache.Open(url, "backout") // a new one each time: after a refused connection a client rests for a second
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		return client.Ping(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, lastLines(name, m.Log(name), 5))
+	}
+	return nil
+}
+
+// Caches implements environment.Environment.
+func (m *machine) Caches() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := map[string]string{}
+	if s := m.need.Service; s != nil && m.wiring.cache != 0 {
+		for name := range s.Caches {
+			all[name] = m.wiring.cacheURL(s, name)
+		}
+	}
+	return all
+}

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/cucumber/godog"
 	messages "github.com/cucumber/messages/go/v21"
 
 	"backout/harness/drill"
+	"backout/harness/evidence"
 	"backout/harness/service"
 )
 
@@ -45,6 +48,10 @@ func Load(paths []string, tags string, o Options) ([]Scenario, error) {
 			}
 			if n := len(all); n > 0 && all[n-1].Where() == s.Where() {
 				wrong = append(wrong, fmt.Errorf("%s: the rows of an outline would share one folder and one line to repeat them by: write a scenario for each", s.Where()))
+				continue
+			}
+			if other := slices.IndexFunc(all, func(a Scenario) bool { return a.Name == s.Name && a.Path == s.Path }); other >= 0 {
+				wrong = append(wrong, fmt.Errorf("%s: expected another name than %q, which the scenario in line %d has: reports name drills by it", s.Where(), s.Name, all[other].Line))
 				continue
 			}
 			all = append(all, s)
@@ -116,6 +123,9 @@ func compile(src source, pickle *messages.Pickle, o Options) (Scenario, error) {
 	var wrong []error
 	for _, step := range pickle.Steps {
 		sentence, words, err := find(vocabulary, step.Text)
+		if err != nil && slices.ContainsFunc(o.Own, func(form *regexp.Regexp) bool { return form.MatchString(step.Text) }) {
+			continue
+		}
 		if err == nil {
 			err = sentence.say(d, words)
 		}
@@ -132,7 +142,10 @@ func compile(src source, pickle *messages.Pickle, o Options) (Scenario, error) {
 			wrong = append(wrong, fmt.Errorf("%s: %w", d.Where(), err))
 		}
 	}
-	return Scenario{Spec: d.Spec}, errors.Join(wrong...)
+	if err := errors.Join(wrong...); err != nil {
+		return Scenario{Spec: d.Spec}, err
+	}
+	return Scenario{Spec: d.Spec, NotApplicable: drill.Lacks(o.Environment, &d.Spec)}, nil
 }
 
 // whole checks what only the end of a scenario can show.
@@ -144,14 +157,32 @@ func (d *draft) whole() error {
 		return errors.New(`expected a release: When release "NAME" is deployed over "NAME"`)
 	case d.Plan == nil:
 		return errors.New(`expected a rollback: When it is rolled back by its plan`)
-	case d.Rate == 0:
+	case d.Rate > 0 && len(d.Service.Journeys) == 0:
+		return fmt.Errorf("%s has no journeys, so there is no traffic: leave the line away", d.Service.Path)
+	case d.Rate == 0 && len(d.Service.Journeys) > 0:
 		return errors.New(`expected traffic, since without it nothing is observed: And 50 journeys per second by 20 users`)
+	case d.Expect != nil && d.Expect.Fails != "" && d.Plan.Sabotage == nil:
+		return fmt.Errorf("the drill must fail because %q, but %s does not state its sabotage: say what is wrong with the plan, and a command that shows that it took effect (sabotage: {what: ..., shown: ...})", d.Expect.Fails, d.Plan.Path)
+	case d.Plan.Sabotage != nil && (d.Expect == nil || d.Expect.Fails == ""):
+		return fmt.Errorf(`%s is sabotaged (%s), so the drill must fail: Then the drill fails because "CHECK"`, d.Plan.Path, d.Plan.Sabotage.What)
+	case d.Control() != (d.Plan.Sabotage != nil):
+		return fmt.Errorf("expected the tag @control on a drill that must fail, and on no other")
 	case len(d.Promises) == 0 && d.Expect == nil:
 		return errors.New(`expected a promise: Then service is restored`)
-	case len(d.Promises) > 0 && d.Expect != nil:
-		return errors.New("a drill that must fail promises nothing else: leave the promises to the right rollback")
+	case len(d.Promises) > 0 && d.Expect != nil && !d.saysBroken():
+		return errors.New("a drill that must fail promises nothing but what it says is broken: leave the other promises to the right rollback")
 	}
 	return nil
+}
+
+// saysBroken says whether every sentence that promises stands for the check that must break: a time that is not kept.
+func (d *draft) saysBroken() bool {
+	for _, p := range d.Promises {
+		if !slices.ContainsFunc(d.Promises, func(q evidence.Promise) bool { return q.Text == p.Text && q.Check == d.Expect.Fails }) {
+			return false
+		}
+	}
+	return true
 }
 
 // cutLine takes the line number off "path.feature:14".

@@ -2,6 +2,8 @@ package scenarios
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"backout/harness/service"
 )
@@ -70,8 +72,29 @@ func (d *draft) takeService(name string) (err error) {
 		if err != nil {
 			return fmt.Errorf("the dependant of %s: %w", d.Service.Name, err)
 		}
+		if err := d.circle(dependant, []string{d.Service.Name}); err != nil {
+			return err
+		}
 		d.Dependants = append(d.Dependants, dependant)
 		if d.Runs[name], err = onlyGood(dependant); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// circle refuses services that depend on each other in a circle: there is no order in which they could be rolled back.
+func (d *draft) circle(s *service.Service, above []string) error {
+	above = append(above, s.Name)
+	for _, name := range s.Dependants {
+		if slices.Contains(above, name) {
+			return fmt.Errorf("%s: dependants go in a circle: %s -> %s: expected that no service depends on itself", s.Path, strings.Join(above, " -> "), name)
+		}
+		next, err := service.Find(d.services, name)
+		if err != nil {
+			return fmt.Errorf("the dependant of %s: %w", s.Name, err)
+		}
+		if err := d.circle(next, above); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 
 	"github.com/cucumber/godog"
 
@@ -14,7 +15,8 @@ import (
 // Options are what scenarios are compiled and run with.
 type Options struct {
 	drill.Options
-	Services []string // folders in which services are looked for
+	Services []string         // folders in which services are looked for
+	Own      []*regexp.Regexp // the forms of steps that a suite of your own has beside the vocabulary
 }
 
 // Run has godog run one compiled drill. The result is the drill's own; godog's count is looked at only to make sure

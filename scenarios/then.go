@@ -42,6 +42,7 @@ func then() []Sentence {
 		promise(`rows that nobody touched are unchanged`, verdict.FrozenUnchanged),
 		promise(`every instance serves the target release`, verdict.InstancesServe),
 		promise(`users stay signed in`, verdict.SessionsAccepted),
+		promise(`every cache holds what the release of before can read`, verdict.CachesReadable),
 		promise(`every job from before is done`, verdict.JobsDone),
 		sentence(`{word} still reads {word}'s {word}`, func(d *draft, w []string) error {
 			if err := d.needService(); err != nil {
@@ -65,7 +66,10 @@ func then() []Sentence {
 			if !slices.Contains(verdict.Names(), w[0]) {
 				return fmt.Errorf("no check is called %q; the checks:\n    %s", w[0], strings.Join(verdict.Names(), "\n    "))
 			}
-			d.Expect = &evidence.Expect{Fails: w[0]}
+			if d.Expect == nil {
+				d.Expect = &evidence.Expect{}
+			}
+			d.Expect.Fails = w[0]
 			return nil
 		}, nil),
 		sentence(`the plan refuses because {name}`, func(d *draft, w []string) error {
@@ -79,7 +83,10 @@ func then() []Sentence {
 			if !slices.Contains(kinds, w[0]) {
 				return fmt.Errorf("%s has no pre-check %q: it has %v", d.Plan.Path, w[0], kinds)
 			}
-			d.Expect = &evidence.Expect{Refuses: w[0]}
+			if d.Expect == nil {
+				d.Expect = &evidence.Expect{}
+			}
+			d.Expect.Refuses = w[0]
 			return nil
 		}, nil),
 	}

@@ -49,6 +49,9 @@ func (d *draft) takePlan(name string) (err error) {
 	if d.Plan, err = d.Bad.Plan(name, d.environment); err != nil {
 		return err
 	}
+	if err := d.Bad.Hosts(d.Plan); err != nil {
+		return err
+	}
 	if d.Plan.From != d.Bad.Name || d.Plan.To != d.Good.Name {
 		return fmt.Errorf("%s: expected a plan from %s to %s, found one from %s to %s", d.Plan.Path, d.Bad.Name, d.Good.Name, d.Plan.From, d.Plan.To)
 	}

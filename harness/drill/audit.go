@@ -2,7 +2,10 @@ package drill
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -81,10 +84,17 @@ func (d *Drill) audit(ctx context.Context) error {
 	done := d.phase("audit", "checked")
 	within, cancel := context.WithTimeoutCause(ctx, auditWithin, fmt.Errorf("the audit took longer than %s", auditWithin))
 	defer cancel()
+	parent := ctx
 	work, ctx := errgroup.WithContext(within)
 	ask := func(f func() []evidence.Finding) { work.Go(func() error { d.put(f()); return nil }) }
 
-	work.Go(func() error { return d.load.Ledger().Audit(ctx, d.log, d.db, d.targets()) })
+	work.Go(func() error {
+		// A stub gets no traffic of ours, but is asked what it was called for.
+		return d.load.Ledger().Audit(ctx, d.log, d.db, append(d.targets(), d.stubs()...))
+	})
+	for _, s := range d.stubs() {
+		ask(func() []evidence.Finding { return []evidence.Finding{unmatched(ctx, s)} })
+	}
 	if db := d.spec.Service.Database; db != nil {
 		work.Go(func() error {
 			for _, c := range postgres.Compare(ctx, d.opened(), db.Publish) {
@@ -107,8 +117,8 @@ func (d *Drill) audit(ctx context.Context) error {
 		}
 		ask(func() []evidence.Finding { return postgres.Leftovers(ctx, d.opened(), d.before) })
 	}
-	if err := work.Wait(); err != nil {
-		return err
+	if err := work.Wait(); err != nil && (parent.Err() != nil || within.Err() == nil) {
+		return err // that the time is over is no error: each question says for itself that it has no answer
 	}
 	// These run journeys, which may write; so they come when all is compared.
 	d.put(d.load.Sessions(within, d.deployBegun))
@@ -161,6 +171,45 @@ func (d *Drill) put(findings []evidence.Finding) {
 	for _, f := range findings {
 		d.log.Put(&f)
 	}
+}
+
+// stubs are those of the drilled service.
+func (d *Drill) stubs() []traffic.Target {
+	var all []traffic.Target
+	for _, name := range slices.Sorted(maps.Keys(d.spec.Service.Stubs)) {
+		name = d.spec.Service.Name + "/" + name
+		all = append(all, traffic.Target{Service: &service.Service{Name: name}, URL: d.env.URL(name), Dependant: true})
+	}
+	return all
+}
+
+// unmatched notes what a stub was asked and had no route for. It was answered with 501, and users or effects show what came
+// of that; the finding says why.
+func unmatched(ctx context.Context, s traffic.Target) evidence.Finding {
+	f := evidence.Finding{Check: evidence.CheckStubs, Of: s.Service.Name}
+	var said struct {
+		Count, Answered int64
+		Requests        []string
+	}
+	err := func() error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/-/unmatched", nil)
+		if err != nil {
+			return err
+		}
+		through := &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}
+		response, err := (&http.Client{Transport: through, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		return json.NewDecoder(response.Body).Decode(&said)
+	}()
+	if err != nil {
+		f.Error = err.Error()
+		return f
+	}
+	f.Asked, f.Checked, f.Bad, f.Rows = true, said.Answered+said.Count, said.Count, said.Requests
+	return f
 }
 
 func (d *Drill) targets() []traffic.Target {

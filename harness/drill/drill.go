@@ -55,6 +55,7 @@ type Drill struct {
 	frozen      *postgres.Frozen
 	before      postgres.Before
 	deployBegun evidence.Offset
+	decidedAt   evidence.Offset
 
 	load     *traffic.Traffic
 	watching *observe.Observer
@@ -67,9 +68,11 @@ type Drill struct {
 	began   time.Time
 	decided bool
 	refused error // the plan's pre-check stopped it
-	stopped bool  // traffic and probes have ended
-	broke   error // the harness itself broke: what it was doing
-	closers []func(context.Context) error
+
+	sabotaged <-chan struct{} // closed when it is known whether the plan's sabotage took effect; nil: it has none
+	stopped   bool            // traffic and probes have ended
+	broke     error           // the harness itself broke: what it was doing
+	closers   []func(context.Context) error
 }
 
 // node is a Postgres node with its connection and the schema that it must come back to.
@@ -140,8 +143,28 @@ func (d *Drill) guard(phase func() error) error {
 	if d.broke != nil {
 		return d.broke
 	}
-	d.broke = phase()
+	d.broke = d.clean(phase())
 	return d.broke
+}
+
+// cleaned is an error whose text holds no secret: it goes to the terminal and into reports.
+type cleaned struct {
+	text string
+	error
+}
+
+func (e *cleaned) Error() string { return e.text }
+func (e *cleaned) Unwrap() error { return e.error }
+
+// clean takes the secrets out of an error's text.
+func (d *Drill) clean(err error) error {
+	if err == nil || d.log == nil {
+		return err
+	}
+	if d.env != nil {
+		d.hideVariables() // of an environment that did not come up too
+	}
+	return &cleaned{d.log.Clean(err.Error()), err}
 }
 
 // phase begins a phase in the log and gives a function that tells people how it ended.

@@ -7,6 +7,7 @@ import (
 
 	"backout/harness/environment"
 	"backout/harness/environment/process"
+	"backout/harness/service"
 )
 
 // Place is what an environment is started with, the same for all drills of a set.
@@ -26,6 +27,15 @@ func NewEnvironment(name string, place Place) (environment.Environment, error) {
 		return nil, fmt.Errorf("environment %q: expected one of %v", name, EnvironmentNames())
 	}
 	return make(place)
+}
+
+// Lacks says what this machine has not that the drill needs in an environment, and the command that mends it; empty:
+// nothing. Nothing is started for it.
+func Lacks(name string, s *Spec) string {
+	if lacks := map[string]func([]*service.Service) string{"process": process.Lacks}[name]; lacks != nil && s.Service != nil {
+		return lacks(append([]*service.Service{s.Service}, s.Dependants...))
+	}
+	return ""
 }
 
 // EnvironmentNames are the kinds there are, sorted.

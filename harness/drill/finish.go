@@ -53,8 +53,9 @@ const destroyWithin = time.Minute
 
 // Finish stops and removes everything, closes the log, judges it and writes the reports. It is called in every way out
 // but a killed harness, and works with a context that has been cancelled.
-func (d *Drill) Finish(ctx context.Context) Result {
-	result := Result{Spec: *d.spec, Err: d.broke}
+func (d *Drill) Finish(ctx context.Context) (result Result) {
+	result = Result{Spec: *d.spec, Err: d.broke}
+	defer func() { result.Err = d.clean(result.Err) }()
 	interrupted := ctx.Err() != nil
 	// The clean-up must run although the drill was cancelled, so it has a context of its own.
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), destroyWithin)
@@ -64,6 +65,7 @@ func (d *Drill) Finish(ctx context.Context) Result {
 		return result
 	}
 	d.log.Put(&evidence.Phase{Name: "destroy"})
+	d.tell(Progress{Phase: "destroy"})
 	if d.load != nil && !d.stopped {
 		d.stopped = true
 		if err := d.load.Stop(clean); err != nil {
@@ -165,6 +167,10 @@ func (r Result) Word() string {
 		return verdict.NotApplicable
 	case r.Err != nil:
 		return "broke"
+	case r.Spec.Mutant != nil && r.Verdict.Verdict == verdict.Fail:
+		return "killed"
+	case r.Spec.Mutant != nil && r.Verdict.Verdict == verdict.Pass:
+		return "survived"
 	}
 	return r.Verdict.Verdict
 }

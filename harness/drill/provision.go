@@ -43,11 +43,13 @@ func (d *Drill) open() error {
 	if d.log, err = evidence.Create(filepath.Join(d.dir, evidence.File), d.began); err != nil {
 		return err
 	}
-	secrets, _, err := d.spec.Service.SecretValues()
-	if err != nil {
-		return err
+	for _, s := range append([]*service.Service{d.spec.Service}, d.spec.Dependants...) {
+		secrets, _, err := s.SecretValues()
+		if err != nil {
+			return err
+		}
+		d.log.Hide(secrets...)
 	}
-	d.log.Hide(secrets...)
 	d.log.Tap(func(e evidence.Event) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -70,7 +72,12 @@ func (d *Drill) provision(ctx context.Context) error {
 
 	var dir string
 	work, wctx := errgroup.WithContext(ctx)
-	work.Go(func() (err error) { dir, err = d.env.Stage(wctx, d.spec.Bad); return err })
+	work.Go(func() (err error) {
+		if dir, err = d.env.Stage(wctx, d.spec.Bad); err != nil {
+			return err
+		}
+		return overlay(dir, d.spec.Overlay)
+	})
 	work.Go(func() error {
 		err := d.env.Provision(wctx, environment.Need{
 			Service: d.spec.Service, Dependants: d.spec.Dependants, Good: d.spec.Good, Releases: d.spec.Runs,
@@ -107,7 +114,10 @@ func (d *Drill) provision(ctx context.Context) error {
 	d.watching = observe.Start(context.WithoutCancel(ctx), observe.Config{
 		Log: d.log, Interval: seconds(d.run.Windows.Probe), Beat: seconds(d.run.Windows.Beat),
 		Service: d.spec.Service, Dependants: d.spec.Dependants, Release: d.spec.Bad,
-		Instances: d.env.Instances, Nodes: d.env.Nodes, Schema: d.readSchema,
+		Instances: d.env.Instances, Nodes: d.env.Nodes, Caches: d.env.Caches, Schema: d.readSchema,
+		Command: func(ctx context.Context, command string) (string, error) {
+			return d.runner.Ask(ctx, command, d.spec.Bad.Env)
+		},
 	})
 	d.onExit(func(context.Context) error { return d.watching.Stop() })
 	d.log.Tap(func(e evidence.Event) {
@@ -116,6 +126,21 @@ func (d *Drill) provision(ctx context.Context) error {
 		}
 	})
 	done("%s", d.whatRuns())
+	return nil
+}
+
+// overlay puts files of a mutant in place of those that were staged.
+func overlay(dir string, files map[string]string) error {
+	for path, text := range files {
+		at := filepath.Join(dir, path)
+		mode := os.FileMode(0o644)
+		if info, err := os.Stat(at); err == nil {
+			mode = info.Mode().Perm()
+		}
+		if err := os.WriteFile(at, []byte(text), mode); err != nil {
+			return fmt.Errorf("put a mutant's file in place: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -168,6 +193,11 @@ func (d *Drill) readBaseline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if path := d.spec.Service.Database.Production; path != "" {
+		if err := d.compareProduction(path); err != nil {
+			return err
+		}
+	}
 	if d.spec.Plan.Schema != 0 {
 		if err := d.readTargets(ctx); err != nil {
 			return err
@@ -176,6 +206,24 @@ func (d *Drill) readBaseline(ctx context.Context) error {
 	before, err := postgres.Snapshot(ctx, d.opened())
 	d.before = before
 	return err
+}
+
+// compareProduction notes whether the primary's schema is the one that production has.
+func (d *Drill) compareProduction(path string) error {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(d.spec.Service.Dir, path)
+	}
+	theirs, err := postgres.ReadProduction(path)
+	if err != nil {
+		return err
+	}
+	ours := postgres.Portable(d.primaryNode().target.Text)
+	s := &evidence.Schema{Node: "primary", At: "production", Equal: ours == theirs}
+	if !s.Equal {
+		s.Diff = postgres.Diff(theirs, ours)
+	}
+	d.log.Put(s)
+	return nil
 }
 
 // readTargets replaces each node's target by the schema that the plan states.
@@ -308,6 +356,7 @@ func (d *Drill) decide(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.decidedAt = d.log.Now()
 	d.clock(evidence.ClockDecided, why)
 	done("%s", why)
 	return nil
@@ -318,11 +367,18 @@ func (d *Drill) whatRuns() string {
 	for _, n := range d.env.Nodes() {
 		parts = append(parts, map[string]string{"primary": "primary", "streaming": "streaming replica", "logical": "logical replica"}[n.Role])
 	}
+	if n := len(d.spec.Service.Caches); n == 1 {
+		parts = append(parts, "a cache")
+	} else if n > 1 {
+		parts = append(parts, fmt.Sprintf("%d caches", n))
+	}
 	count := map[string]int{}
 	for _, i := range d.env.Instances() {
 		count[i.Service]++
 	}
-	parts = append(parts, fmt.Sprintf("%d instances of %s", count[d.spec.Service.Name], d.spec.Service.Name))
+	if n := count[d.spec.Service.Name]; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d instances of %s", n, d.spec.Service.Name))
+	}
 	for _, s := range d.spec.Dependants {
 		parts = append(parts, fmt.Sprintf("%d of %s", count[s.Name], s.Name))
 	}

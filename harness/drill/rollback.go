@@ -26,10 +26,15 @@ func (d *Drill) rollBack(ctx context.Context) error {
 		return nil
 	}
 	d.clock(evidence.ClockStarted, "")
-	failed := d.runner.Steps(ctx, plan)
+	failed := d.runner.Steps(ctx, plan, d)
 	d.clock(evidence.ClockCommandReturned, "")
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if plan.Sabotage != nil {
+		sabotaged := make(chan struct{})
+		go func() { defer close(sabotaged); d.runner.Sabotage(ctx, plan) }()
+		d.sabotaged = sabotaged
 	}
 	if failed != nil {
 		done("%v", failed)
@@ -48,7 +53,8 @@ func (d *Drill) watch(ctx context.Context) error {
 	go func() { validated <- d.runner.After(ctx, d.spec.Plan, d) }()
 
 	patience := evidence.Seconds(seconds(d.run.Windows.Patience))
-	limit := evidence.Seconds(seconds(d.spec.limit()))
+	// A service that is restored just in time must still stay so for the stability window before that is known.
+	limit := d.decidedAt + evidence.Seconds(seconds(d.spec.limit()+d.run.Windows.Stability))
 	var state verdict.State
 	still := stillness{changed: start, flips: map[string]int{}}
 	why := ""
@@ -59,7 +65,7 @@ func (d *Drill) watch(ctx context.Context) error {
 		switch {
 		case state.Held:
 			why = "service has stayed restored for the stability window"
-		case now-start >= limit:
+		case now >= limit:
 			why = "the promised time has passed"
 		case now-still.changed >= patience:
 			why = fmt.Sprintf("nothing that is missing has changed for %g s", float64(patience))
@@ -73,6 +79,9 @@ func (d *Drill) watch(ctx context.Context) error {
 	}
 	if err := <-validated; err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if d.sabotaged != nil {
+		<-d.sabotaged // bounded by the plan
 	}
 	d.clock(evidence.ClockWatchEnded, why)
 	if state.Held {

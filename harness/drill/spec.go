@@ -2,8 +2,10 @@
 package drill
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -37,16 +39,23 @@ type Spec struct {
 
 	Promises []evidence.Promise
 	Expect   *evidence.Expect
+
+	// Of a mutant: a drill whose plan was changed by a rule.
+	Variant string            // tells it from the drill that it was made of: part of the folder's name
+	Overlay map[string]string // path in the deployed directory of Bad -> text that is put there
+	Repeat  string            // the command that repeats it, in place of the scenario's
+	Mutant  *evidence.Mutant  // what was changed
 }
 
 // Alone says whether the drill judges latency, and so must run with nothing beside it.
-func (s *Spec) Alone() bool {
-	for _, t := range s.Tags {
-		if t == "@alone" {
-			return true
-		}
-	}
-	return false
+func (s *Spec) Alone() bool { return slices.Contains(s.Tags, "@alone") }
+
+// Control says whether the drill has a sabotaged plan and must go red.
+func (s *Spec) Control() bool { return slices.Contains(s.Tags, "@control") }
+
+// ByItsPlan says whether the release is rolled back by its right plan, and not by another of that release.
+func (s *Spec) ByItsPlan() bool {
+	return s.Plan != nil && strings.HasPrefix(filepath.Base(s.Plan.Path), "rollback.")
 }
 
 // Where is the scenario's place, "features/database/drops-a-column.feature:14".
@@ -55,6 +64,9 @@ func (s *Spec) Where() string { return fmt.Sprintf("%s:%d", s.Path, s.Line) }
 // Short is a name for a folder and for a line of progress.
 func (s *Spec) Short() string {
 	base := strings.TrimSuffix(filepath.Base(s.Path), ".feature")
+	if s.Variant != "" {
+		return fmt.Sprintf("%s-%d-%s", base, s.Line, s.Variant)
+	}
 	return fmt.Sprintf("%s-%d", base, s.Line)
 }
 
@@ -101,8 +113,12 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		PromiseList: verdict.PromiseList,
 		Promises:    s.Promises,
 		Expect:      s.Expect,
+		Mutant:      s.Mutant,
 		Digests:     digests,
 		Machine:     machine(),
+	}
+	if s.Repeat != "" {
+		run.Again = s.Repeat
 	}
 	if windows.Name != "gate" {
 		run.Again += " --windows " + windows.Name
@@ -127,7 +143,11 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 }
 
 func (s *Spec) digests() (map[string]string, error) {
-	return service.Digests(append([]string{s.Path, s.Service.Path}, s.Bad.Files(s.Plan)...)...)
+	digests, err := service.Digests(append([]string{s.Path, s.Service.Path}, s.Bad.Files(s.Plan)...)...)
+	for path, text := range s.Overlay {
+		digests[s.Variant+"/"+path] = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
+	}
+	return digests, err
 }
 
 // Lines are the numbered drill plan, as `backout plan` prints it. Nothing is run for it.
@@ -153,8 +173,19 @@ func (s *Spec) Lines(o Options) []string {
 			nodes += " with " + rows
 		}
 	}
-	say("provision   %s: %s; %d instances of %s on %s%s", o.Environment, nodes, s.Service.Instances, s.Service.Name, s.Good.Name, dependantText(s.Dependants))
-	say("traffic     %g journeys per second by %d users, at most %d in flight, seed %d", s.Rate, s.Users, inFlight(s.Rate), o.Seed)
+	if len(s.Service.Caches) > 0 {
+		nodes += "; " + cacheText(s.Service.Caches)
+	}
+	runs := fmt.Sprintf("%d instances of %s on %s%s", s.Service.Instances, s.Service.Name, s.Good.Name, dependantText(s.Dependants))
+	if s.Service.Instances == 0 {
+		runs = fmt.Sprintf("%s on %s, which nothing runs for", s.Service.Name, s.Good.Name)
+	}
+	say("provision   %s: %s; %s", o.Environment, nodes, runs)
+	if s.Rate > 0 {
+		say("traffic     %g journeys per second by %d users, at most %d in flight, seed %d", s.Rate, s.Users, inFlight(s.Rate), o.Seed)
+	} else {
+		say("traffic     none: nothing runs")
+	}
 	say("baseline    %g s of steady state", w.Baseline)
 	for _, step := range s.Bad.Rollout {
 		say("deploy      %s: %s", s.Bad.Name, oneLine(step.Run))
@@ -178,10 +209,14 @@ func (s *Spec) Lines(o Options) []string {
 		}
 		said = p.Text
 	}
-	if e := s.Expect; e != nil && e.Fails != "" {
-		say("expect      the drill fails because %q", e.Fails)
-	} else if e != nil {
-		say("expect      the plan refuses because %q", e.Refuses)
+	if e := s.Expect; e != nil {
+		if e.Refuses != "" {
+			say("expect      the plan refuses because %q", e.Refuses)
+		}
+		if e.Fails != "" {
+			say("sabotage    %s", s.Plan.Sabotage.What)
+			say("expect      the drill fails because %q", e.Fails)
+		}
 	}
 	return lines
 }
@@ -243,6 +278,15 @@ func rowText(rows map[string]int) string {
 	}
 	sort.Strings(parts)
 	return strings.Join(parts, ", ")
+}
+
+func cacheText(caches map[string]service.Cache) string {
+	var names []string
+	for name := range caches {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return "cache of " + strings.Join(names, ", ")
 }
 
 func dependantText(dependants []*service.Service) string {

@@ -50,6 +50,9 @@ func newWarmth(log *evidence.Log, journeys []string, even bool) *warmth {
 func (w *warmth) reached() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.all) == 0 {
+		return true // a schema alone has no users
+	}
 	done := map[string]bool{}
 	recent := 0
 	now := w.now()
@@ -111,6 +114,9 @@ func (w *warmth) since(from evidence.Offset) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.over = true
+	if len(w.all) == 0 {
+		return "nobody uses it but the plan"
+	}
 	var ms []float64
 	failed := map[string]int{}
 	until := from

@@ -54,10 +54,22 @@ func (r *Runner) Before(ctx context.Context, p *service.Plan, w World) error {
 	if _, err := r.environ(p.Env, trace.SpanContext{}); err != nil {
 		return fmt.Errorf("%s: %w", p.Path, err)
 	}
+	return r.ask(ctx, p, w, func(c service.Check) bool { return c.BeforeStep == 0 })
+}
+
+// beforeStep runs the pre-checks that the plan wants asked right before a step.
+func (r *Runner) beforeStep(ctx context.Context, p *service.Plan, w World, step int) error {
+	return r.ask(ctx, p, w, func(c service.Check) bool { return c.BeforeStep == step })
+}
+
+// ask runs some of the plan's pre-checks side by side.
+func (r *Runner) ask(ctx context.Context, p *service.Plan, w World, which func(service.Check) bool) error {
 	errs := make([]error, len(p.Before))
 	var all sync.WaitGroup
 	for i, c := range p.Before {
-		all.Go(func() { errs[i] = r.check(ctx, evidence.PartBefore, i+1, p, c, w) })
+		if which(c) {
+			all.Go(func() { errs[i] = r.check(ctx, evidence.PartBefore, i+1, p, c, w) })
+		}
 	}
 	all.Wait()
 	for i, err := range errs {

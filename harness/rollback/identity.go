@@ -19,6 +19,7 @@ func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 		return nil, errors.New("the URL of the database cannot be read") // pgx's own error may show it
 	}
 	config.ConnectTimeout = 3 * time.Second
+	config.DialFunc = service.DialHere
 	config.RuntimeParams["application_name"] = "backout"
 	config.RuntimeParams["statement_timeout"] = "500"
 	config.RuntimeParams["lock_timeout"] = "50"

@@ -73,20 +73,25 @@ func (r *Runner) Current() trace.SpanContext {
 // Rollout deploys a release as production would. The error is a *StepError when a command was not ok; those after it
 // are not run.
 func (r *Runner) Rollout(ctx context.Context, rel *service.Release) error {
-	return r.all(ctx, evidence.PartRollout, rel.Rollout, rel.Env)
+	return r.all(ctx, evidence.PartRollout, rel.Rollout, rel.Env, nil)
 }
 
-// Steps runs the plan's steps and stops at the first that is not ok, which the *StepError tells.
-func (r *Runner) Steps(ctx context.Context, p *service.Plan) error {
-	return r.all(ctx, evidence.PartStep, p.Steps, p.Env)
+// Steps runs the plan's steps and stops at the first that is not ok, which the *StepError tells, or at a pre-check
+// that is to be asked before a step and found something, which a *Refused tells.
+func (r *Runner) Steps(ctx context.Context, p *service.Plan, w World) error {
+	return r.all(ctx, evidence.PartStep, p.Steps, p.Env, func(step int) error { return r.beforeStep(ctx, p, w, step) })
 }
 
-func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env map[string]string) error {
+// all runs commands in order. before is asked in front of each; nil: nothing is.
+func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env map[string]string, before func(step int) error) error {
 	if _, err := r.environ(env, trace.SpanContext{}); err != nil {
 		return err
 	}
 	var failed error
 	for i, s := range steps {
+		if failed == nil && before != nil {
+			failed = before(i + 1)
+		}
 		if failed != nil {
 			r.Log.Put(&evidence.Step{Part: part, Index: i + 1, Name: s.Name, Event: "ended", Outcome: evidence.StepSkipped})
 			continue

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -188,13 +189,16 @@ func TestAnInterruptionEndsTheCommand(t *testing.T) {
 	gone(t, child(t, seen))
 }
 
-func isChild(s evidence.Step) bool { return strings.HasPrefix(s.Output, "child ") }
+// childLine is written by a command that tells the pid of what it started; other lines may come with it.
+var childLine = regexp.MustCompile(`(?m)^child (\d+)$`)
+
+func isChild(s evidence.Step) bool { return childLine.MatchString(s.Output) }
 
 // child is the pid in the line "child PID".
 func child(t *testing.T, seen *events) int {
 	t.Helper()
 	s := seen.wait(t, "a line with the child's pid", isChild)
-	pid, err := strconv.Atoi(strings.Fields(s.Output)[1])
+	pid, err := strconv.Atoi(childLine.FindStringSubmatch(s.Output)[1])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +394,7 @@ func TestStepsStopAtTheFirstThatIsNotOK(t *testing.T) {
 		{Name: "two", Run: "echo 2 >> done", Timeout: time.Minute, Output: "OK"},
 		{Name: "three", Run: "echo 3 >> done", Timeout: time.Minute},
 	}}
-	err := r.Steps(t.Context(), p)
+	err := r.Steps(t.Context(), p, nil)
 	var step *rollback.StepError
 	if !errors.As(err, &step) || step.Index != 2 || step.Outcome.Outcome != evidence.StepUnexpected {
 		t.Fatalf("expected the second step to stop it, found %v", err)

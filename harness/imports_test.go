@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +26,7 @@ var floors = []string{
 	"backout/harness/observe",
 	"backout/harness/fault",
 	"backout/harness/postgres",
+	"backout/harness/cache",
 	"backout/harness/service",
 	"backout/harness/history",
 	"backout/harness/report",
@@ -120,4 +123,48 @@ func packages(t *testing.T, root string) map[string][]string {
 		}
 	}
 	return found
+}
+
+// TestTheEngineKnowsNoSample: what a drill needs to know of a service is in the service's own files, so that any
+// service can be drilled. The names of the samples stand nowhere in the engine or in the vocabulary.
+func TestTheEngineKnowsNoSample(t *testing.T) {
+	var names []string
+	samples, err := filepath.Glob("../fixtures/services/*/service.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range samples {
+		names = append(names, regexp.QuoteMeta(filepath.Base(filepath.Dir(path))))
+	}
+	if len(names) < 2 {
+		t.Fatalf("found the samples %v only: the search is broken", names)
+	}
+	name := regexp.MustCompile(`(?i)\b(` + strings.Join(names, "|") + `)(\b|-[0-9])`)
+	files := 0
+	for _, root := range []string{".", "../scenarios"} {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir() && d.Name() == "testdata":
+				return filepath.SkipDir
+			case d.IsDir() || strings.HasSuffix(path, "_test.go"):
+				return nil
+			}
+			files++
+			text, err := os.ReadFile(path)
+			for n, line := range strings.Split(string(text), "\n") {
+				if name.MatchString(line) {
+					t.Errorf("%s:%d names a sample service: %s", path, n+1, strings.TrimSpace(line))
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files < 100 {
+		t.Errorf("looked at %d files only: the walk is broken", files)
+	}
 }

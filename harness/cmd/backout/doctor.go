@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"backout/harness/cache"
 	"backout/harness/environment"
 	"backout/harness/environment/process"
 	"backout/harness/postgres"
@@ -58,7 +60,13 @@ func diagnose(postgresDir string) []diagnosis {
 	} else {
 		pg.found = b.Version + " in " + b.Dir
 	}
-	all := []diagnosis{system, pg}
+	redis := diagnosis{what: "Redis"}
+	if p, err := cache.Find(); err != nil {
+		redis.found, redis.mend = "drills of services that have a cache do not apply here, the sample's among them: "+oneLine(err), "apt-get install redis-server   (or valkey)"
+	} else {
+		redis.found = p.Name + " " + p.Version + " at " + p.Server
+	}
+	all := []diagnosis{system, pg, redis}
 	for _, tool := range []struct{ name, mend, why string }{
 		{"goose", "make tools   (or: go install github.com/pressly/goose/v3/cmd/goose@v3.29.0)", "plans that run goose"},
 		{"psql", "apt-get install postgresql-client", "plans that run SQL files"},
@@ -75,6 +83,8 @@ func diagnose(postgresDir string) []diagnosis {
 	}
 	return all
 }
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func cleanCommand() *cobra.Command {
 	return &cobra.Command{

@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +14,7 @@ import (
 	"backout/harness/drill"
 	"backout/harness/evidence"
 	"backout/harness/report"
+	"backout/harness/service"
 	"backout/harness/verdict"
 )
 
@@ -19,7 +23,10 @@ func judgeCommand() *cobra.Command {
 		Use:   "judge DIR",
 		Short: "Judge a saved run again, from its log alone",
 		Long: `Work the verdict of a saved run out again from its evidence, with no environment at all, and write verdict.json anew.
-The same log gives the same verdict byte for byte. The exit code is that of the verdict.`,
+The same log gives the same verdict byte for byte. The exit code is that of the verdict.
+
+It says, here and never in verdict.json, when the plan, scripts, migrations or feature that are found at their paths differ
+from those that the run had, and when the head of the log is not the one that junit.xml beside it names.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			model, err := judge(args[0])
@@ -38,6 +45,9 @@ The same log gives the same verdict byte for byte. The exit code is that of the 
 			}
 			v := model.Verdict
 			fmt.Fprintf(c.OutOrStdout(), "%s  %s\npromise list %d, head %s\n", strings.ToUpper(v.Verdict), v.Because, v.PromiseList, model.Head)
+			for _, text := range tampered(args[0], model) {
+				fmt.Fprintln(c.OutOrStdout(), "note:", text)
+			}
 			if v.ExpectedWhy != "" {
 				fmt.Fprintln(c.OutOrStdout(), v.ExpectedWhy)
 			}
@@ -47,6 +57,29 @@ The same log gives the same verdict byte for byte. The exit code is that of the 
 			return nil
 		},
 	}
+}
+
+// headIn finds the head of a log where junit.xml names it.
+var headIn = regexp.MustCompile(`<property name="head" value="([^"]*)"`)
+
+// tampered says what differs now from what the run recorded. A file that is not there any more is no difference: a run is
+// judged anywhere.
+func tampered(dir string, m *report.Model) []string {
+	var notes []string
+	for _, path := range slices.Sorted(maps.Keys(m.Run.Digests)) {
+		found, err := service.Digests(path)
+		if err == nil && found[path] != m.Run.Digests[path] {
+			notes = append(notes, path+" differs from what the run had")
+		}
+	}
+	beside, err := os.ReadFile(filepath.Join(dir, "junit.xml"))
+	if err != nil {
+		return notes
+	}
+	if head := headIn.FindSubmatch(beside); head != nil && string(head[1]) != m.Head {
+		notes = append(notes, fmt.Sprintf("the head of the log is %s, and junit.xml names %s: one of the two was changed", m.Head, head[1]))
+	}
+	return notes
 }
 
 // judge is drill.Judge with an error that teaches.

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"backout/harness/verdict"
 )
 
 func TestMain(m *testing.M) {
@@ -23,6 +27,13 @@ func TestCommandLine(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
+		// broke runs backout and expects that it ends with 3, and with no other code.
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"broke": func(ts *testscript.TestScript, _ bool, args []string) {
+			var exit *exec.ExitError
+			if err := ts.Exec("backout", args...); !errors.As(err, &exit) || exit.ExitCode() != verdict.ExitBroke {
+				ts.Fatalf("expected exit code %d, found %v", verdict.ExitBroke, err)
+			}
+		}},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ROOT", root)
 			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))

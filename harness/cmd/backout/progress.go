@@ -28,7 +28,8 @@ type progress struct {
 	order  []*drill.Spec
 	phase  map[string]drill.Progress // what each drill is at, by key
 	since  map[string]time.Time
-	drawn  int // live lines on the screen
+	drawn  int  // live lines on the screen
+	pace   pace // of the drills that ran side by side; none: of at most one
 	stop   chan struct{}
 	done   sync.WaitGroup
 }
@@ -103,8 +104,8 @@ func (p *progress) draw() {
 	}
 }
 
-// key names a drill of the set.
-func key(s *drill.Spec) string { return s.Where() }
+// key names a drill of the set. Mutants of a drill stand where it does.
+func key(s *drill.Spec) string { return s.Where() + " " + s.Variant }
 
 func (p *progress) who(s *drill.Spec) string {
 	if !p.prefix {
@@ -148,11 +149,15 @@ func (p *progress) started(s *drill.Spec) {
 func (p *progress) tell(s *drill.Spec, at drill.Progress) {
 	if !at.Done {
 		p.mu.Lock()
-		if p.phase[key(s)].Phase != at.Phase {
+		begun := p.phase[key(s)].Phase != at.Phase
+		if begun {
 			p.since[key(s)] = time.Now()
 		}
 		p.phase[key(s)] = at
 		p.mu.Unlock()
+		if begun && p.json {
+			p.say(s.Short(), "", map[string]any{"phase": at.Phase, "begun": true})
+		}
 		if at.Text != "" && !p.live {
 			p.say(s.Short(), "  "+p.who(s)+at.Text, map[string]any{"phase": at.Phase, "text": at.Text})
 		}
@@ -193,7 +198,11 @@ func outcome(r drill.Result) []string {
 		add("  %s", v.ExpectedWhy)
 	}
 	if v.Clocks[evidence.ClockStarted] != nil {
-		add("  restored %s (users %s), target %s", took(v.Speed.Seconds), took(v.Speed.Users), took(&v.Speed.Target))
+		users := " (users " + took(v.Speed.Users) + ")"
+		if r.Run != nil && len(r.Run.Service.Journeys) == 0 {
+			users = "" // a schema alone has none
+		}
+		add("  restored %s%s, target %s", took(v.Speed.Seconds), users, took(&v.Speed.Target))
 	}
 	if v.Expected == nil || !*v.Expected {
 		for _, a := range v.Assumptions {
@@ -267,6 +276,9 @@ func (p *progress) summary(dir string, results []drill.Result) {
 			restored = "restored " + took(r.Verdict.Speed.Seconds)
 		}
 		lines = append(lines, fmt.Sprintf("%-20s %-16s %s", word, restored, r.Spec.Name))
+	}
+	if p.pace.drills > 1 {
+		lines = append(lines, "", p.pace.String())
 	}
 	lines = append(lines, "", "reports  "+filepath.Join(dir, "index.html"))
 	p.say("", strings.Join(lines, "\n"), nil)

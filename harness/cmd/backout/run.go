@@ -14,7 +14,6 @@ import (
 
 	"backout/harness/drill"
 	"backout/harness/environment"
-	"backout/harness/report"
 	"backout/harness/verdict"
 	"backout/scenarios"
 )
@@ -54,13 +53,18 @@ Drills tagged @alone judge latency; they run after the others with nothing besid
 		RunE: func(c *cobra.Command, args []string) error { return run(c.Context(), args, f) },
 	}
 	f.add(c)
+	f.addRun(c)
+	return c
+}
+
+// addRun adds what running needs beside compiling.
+func (f *flags) addRun(c *cobra.Command) {
 	c.Flags().IntVar(&f.parallel, "parallel", 1, "how many drills run side by side")
 	c.Flags().StringVar(&f.reports, "reports", "reports", "folder under which this set of runs gets its own")
 	c.Flags().StringVar(&f.name, "name", "", "name of the set's folder; the default is taken from what is run")
 	c.Flags().BoolVar(&f.json, "json", false, "progress and results as lines of JSON on standard output")
 	c.Flags().StringVar(&f.postgres, "postgres", "", "folder of PostgreSQL's programs; found by itself when not given")
 	c.Flags().BoolVar(&f.fetch, "fetch", true, "fetch PostgreSQL's programs into the cache when the machine has none; --fetch=false forbids it")
-	return c
 }
 
 // compile loads all drills that the arguments select.
@@ -89,23 +93,32 @@ func run(ctx context.Context, paths []string, f flags) error {
 	if err != nil {
 		return err
 	}
+	if f.name == "" {
+		f.name = setName(paths, all)
+	}
+	results, show, set, err := runSet(ctx, all, o, f)
+	if err != nil {
+		return err
+	}
+	return conclude(set, f.name, results, show)
+}
+
+// runSet runs compiled drills. It returns what became of them and the folder of the set.
+func runSet(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, f flags) ([]drill.Result, *progress, string, error) {
+	broke := func(err error) ([]drill.Result, *progress, string, error) { return nil, nil, "", err }
 	if f.parallel < 1 {
-		return fmt.Errorf("--parallel %d: expected at least 1", f.parallel)
+		return broke(fmt.Errorf("--parallel %d: expected at least 1", f.parallel))
 	}
-	set := f.name
-	if set == "" {
-		set = setName(paths, all)
-	}
-	o.Set = filepath.Join(f.reports, time.Now().Format("20060102-150405")+"-"+set)
+	o.Set = filepath.Join(f.reports, time.Now().Format("20060102-150405")+"-"+f.name)
 	if err := os.MkdirAll(o.Set, 0o755); err != nil {
-		return fmt.Errorf("make the folder of the reports: %w", err)
+		return broke(fmt.Errorf("make the folder of the reports: %w", err))
 	}
 	if len(all) == 1 {
 		o.Dir = func(*drill.Spec) string { return o.Set }
 	}
 	tracer, flush, err := tracing(ctx)
 	if err != nil {
-		return err
+		return broke(err)
 	}
 	defer flush()
 	o.Tracer = tracer
@@ -113,7 +126,7 @@ func run(ctx context.Context, paths []string, f flags) error {
 	o.Tell = show.tell
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return broke(err)
 	}
 	o.Start = func() (environment.Environment, error) {
 		return drill.NewEnvironment(f.env, drill.Place{
@@ -123,7 +136,7 @@ func run(ctx context.Context, paths []string, f flags) error {
 	// A run that was killed may hold ports, memory and disk that this one needs.
 	removed, err := clean(ctx)
 	if err != nil {
-		return err
+		return broke(err)
 	}
 	for _, what := range removed {
 		show.note("left by a run that was killed: " + what)
@@ -131,7 +144,7 @@ func run(ctx context.Context, paths []string, f flags) error {
 	show.begin(all, f)
 	results := runAll(ctx, all, o, f.parallel, show)
 	show.end()
-	return conclude(o.Set, set, results, show)
+	return results, show, o.Set, nil
 }
 
 // runAll runs the drills side by side, and then those that must be alone.
@@ -139,6 +152,7 @@ func runAll(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 	results := make([]drill.Result, len(all))
 	slots := make(chan struct{}, parallel)
 	var work sync.WaitGroup
+	paced := pacing(parallel)
 	one := func(i int) {
 		show.started(&all[i].Spec)
 		results[i] = scenarios.Run(ctx, all[i], o)
@@ -154,6 +168,15 @@ func runAll(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 		}
 	}
 	work.Wait()
+	var took []time.Duration
+	for _, r := range results {
+		if r.Took > 0 {
+			took = append(took, r.Took)
+		}
+	}
+	if len(took) > 1 {
+		show.pace = paced(took)
+	}
 	for i := range all {
 		if all[i].NotApplicable == "" && all[i].Alone() {
 			one(i)
@@ -164,10 +187,7 @@ func runAll(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 
 // conclude writes the reports of the set and gives the exit code of all drills together.
 func conclude(dir, name string, results []drill.Result, show *progress) error {
-	s := report.Set{Name: name}
-	for _, r := range results {
-		s.Runs = append(s.Runs, r.Entry(dir))
-	}
+	s := entries(dir, name, results)
 	var wrong error
 	if len(results) > 1 {
 		wrong = drill.RenderSet(dir, s)

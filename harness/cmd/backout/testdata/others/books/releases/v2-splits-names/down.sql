@@ -1,0 +1,4 @@
+begin;
+update books set author = author_before;
+alter table books drop column author_before;
+commit;

@@ -7,12 +7,12 @@ GOOSE_TAGS := no_clickhouse no_libsql no_mssql no_mysql no_sqlite3 no_vertica no
 
 ENV ?= process
 SEED ?= 0
-PARALLEL ?= 2
+PARALLEL ?= 4
 TAGS ?= @gate
 
-.PHONY: help drill drill-alone test bench lint build tools doctor clean sample
+.PHONY: help drill drill-alone controls show-1 show-2 show-4 test bench lint build tools doctor clean sample
 help:              ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 build/bin/backout: FORCE
 	@go build -o $@ ./harness/cmd/backout
@@ -31,12 +31,36 @@ doctor: build tools ## what this machine can run, and what is missing
 drill: build tools ## run the drills of the gate and write their report
 	@backout run features --tags '$(TAGS)' --env $(ENV) --parallel $(PARALLEL) --seed $(SEED)
 
-drill-alone: build tools ## run the drill that judges latency; it wants a quiet machine, and says so when it is none
+# The data directories are in memory where there is room: other people's disks make latencies jump.
+drill-alone: export TMPDIR := $(or $(wildcard /dev/shm),/tmp)
+drill-alone: build tools ## run the drills that judge latency; they want a quiet machine, and say so when it is none
 	@backout run features --tags '@alone' --env $(ENV) --seed $(SEED)
+
+MUTANTS ?= 0
+controls: build tools ## run every control beside its right drill and print the kill table; MUTANTS=60 SEED=7 changes right rollbacks by rule too
+	@backout controls --env $(ENV) --parallel $(PARALLEL) --seed $(SEED) --mutants $(MUTANTS)
+
+TWELVE = $(addprefix features/,database/adds-a-column.feature database/drops-a-column.feature database/renames-a-column.feature \
+	database/corrupts-totals.feature database/moves-refunds.feature services/fails-checkouts.feature services/changes-tokens.feature \
+	services/changes-job-payloads.feature controls/empty-down.feature controls/forgets-an-instance.feature \
+	controls/drops-a-column-without-data.feature controls/behind-the-deployers-back.feature)
+
+show-1: ## the kill table with 60 mutants
+	$(MAKE) controls MUTANTS=60 SEED=7 PARALLEL=4
+
+show-2: build tools ## every drill three times and twelve of them twenty times, by other seeds: the same verdicts?
+	@for seed in 1 2 3; do backout run features --tags @gate --env $(ENV) --parallel 4 --seed $$seed --name thrice-$$seed || exit $$?; done
+	@for seed in $$(seq 1 20); do backout run $(TWELVE) --tags @gate --env $(ENV) --parallel 4 --seed $$seed --name twelve-$$seed || exit $$?; done
+
+show-4: ## the lines of the engine and the vocabulary that name the sample
+	go test -count 1 -run TheEngineKnowsNoSample -v ./harness
 
 test: doctor ## the tests
 	go vet ./...
-	go test -p 1 ./... # one package at a time: real drills and servers disturb each other
+	go test -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other
+	go test -parallel 4 -timeout 40m ./harness/cmd/backout # real drills, which mostly wait
+	@for target in FuzzRead:./harness/service FuzzRead:./harness/evidence FuzzDecodeLine:./harness/evidence FuzzFeature:./scenarios; do \
+		go test -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime 5s "$${target#*:}" || exit $$?; done # nothing panics, whatever is read
 
 ROWS ?= 10000000
 BENCH = BACKOUT=$(CURDIR)/build/bin/backout BACKOUT_ROWS=$(ROWS) go test -run '^$$' -benchtime 1x -timeout 60m -v

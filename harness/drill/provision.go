@@ -302,15 +302,43 @@ func (d *Drill) baseline(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", err, warm.last())
 	}
 	from := d.log.Now()
-	d.clock(evidence.ClockBaselineBegun, "")
 	if err := pass(ctx, seconds(d.run.Windows.Baseline)); err != nil {
 		return err
 	}
 	to := d.log.Now()
+	if d.run.Alone {
+		var err error
+		if from, to, err = d.steady(ctx); err != nil {
+			return err
+		}
+	}
+	d.log.PutAt(from, &evidence.Clock{Name: evidence.ClockBaselineBegun})
 	d.clock(evidence.ClockBaselineEnded, "")
 	d.watching.Baseline(from, to)
 	done("%s", warm.since(from))
 	return nil
+}
+
+// steadyWithin is how long a drill that judges latency waits for a stretch in which it is steady. A machine that does not
+// get there has other work to do; the verdict says then that the baseline was not steady.
+const steadyWithin = time.Minute
+
+// steady waits until latency has been steady for as long as a baseline lasts, and returns that stretch.
+func (d *Drill) steady(ctx context.Context) (from, to evidence.Offset, err error) {
+	limit, told := d.log.Now()+evidence.Seconds(steadyWithin), false
+	length := evidence.Offset(d.run.Windows.Baseline)
+	err = until(ctx, 500*time.Millisecond, func() bool {
+		unsteady := ask(d, func(f *verdict.Facts, now evidence.Offset) string {
+			from, to = now-length, now
+			return f.Unsteady(from, to)
+		})
+		if unsteady != "" && !told {
+			told = true
+			d.tell(Progress{Phase: "baseline", Text: "waiting for latency to be steady: " + unsteady})
+		}
+		return unsteady == "" || to >= limit
+	})
+	return from, to, err
 }
 
 // deploy runs the commands with which production deploys the release.

@@ -109,7 +109,7 @@ func (s Set) kill(e Entry) Kill {
 		k.Result = NotHere
 	case e.Broke != "":
 		k.Result = BrokeDown
-	case r.Alone && v.Verdict == verdict.Inconclusive && notQuiet(v):
+	case r.Alone && notQuiet(v) && (v.Verdict == verdict.Inconclusive || unjudged(v, k.Expected)):
 		k.Result = NotQuiet
 	case v.Verdict == verdict.Inconclusive:
 		k.Result = NotShown
@@ -135,6 +135,11 @@ func notQuiet(v verdict.Verdict) bool {
 		unsteady = unsteady || !a.Held
 	}
 	return unsteady
+}
+
+// unjudged says whether a promise could not be judged.
+func unjudged(v verdict.Verdict, name string) bool {
+	return slices.ContainsFunc(v.Promises, func(p verdict.Promise) bool { return p.Name == name && p.State == verdict.Unjudged })
 }
 
 // unsabotaged is the verdict of the set's drill that rolls the same release back by its right plan.

@@ -105,14 +105,7 @@ func (j *judging) baselineSteady() Assumption {
 			a.Evidence = append(a.Evidence, b.failure)
 		}
 		if j.run.Alone {
-			for _, l := range []struct {
-				name string
-				level
-			}{{"median", b.median}, {"p95", b.p95}} {
-				if !l.steady() {
-					bad = append(bad, fmt.Sprintf("%s of %s is %s with a spread of %s", l.name, b.title(), millis(l.value), millis(l.spread)))
-				}
-			}
+			bad = append(bad, b.unsteady()...)
 		}
 		text := fmt.Sprintf("%s: %s of %s failed", b.title(), percent(b.share()), number(int64(b.n)))
 		if latency := b.median.value; latency > 0 {

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"fmt"
 	"math"
 
 	"backout/harness/evidence"
@@ -54,6 +55,34 @@ func (f *Facts) baselines() []baseline {
 	if !ok {
 		return nil
 	}
+	return f.baselinesOf(a, b)
+}
+
+// Unsteady says which latencies were not steady in a stretch that is to be the baseline; empty: all were. A drill that
+// judges latency waits for that.
+func (f *Facts) Unsteady(from, to evidence.Offset) string {
+	var bad []string
+	for _, b := range f.baselinesOf(ticks(from), ticks(to)) {
+		bad = append(bad, b.unsteady()...)
+	}
+	return list(bad, 3)
+}
+
+// unsteady says which of a journey's latencies were not steady.
+func (b baseline) unsteady() (bad []string) {
+	for _, l := range []struct {
+		name string
+		level
+	}{{"median", b.median}, {"p95", b.p95}} {
+		if !l.steady() {
+			bad = append(bad, fmt.Sprintf("%s of %s is %s with a spread of %s", l.name, b.title(), millis(l.value), millis(l.spread)))
+		}
+	}
+	return bad
+}
+
+// baselinesOf all journeys that ran in a stretch, in order of their names.
+func (f *Facts) baselinesOf(a, b tick) []baseline {
 	var all []baseline
 	for _, k := range f.sorted() {
 		samples := k.ending(a, b)

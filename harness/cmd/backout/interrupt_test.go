@@ -128,6 +128,18 @@ func TestInterruptedInEachPhase(t *testing.T) {
 	}
 }
 
+// What a killed run left is removed by the next one, which says so and is not disturbed.
+func TestTheNextRunRemovesWhatAKilledOneLeft(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.interrupt("baseline", syscall.SIGKILL)
+	out, code := m.run("run", m.feature()+":8", "--reports", filepath.Join(m.dir, "next"), "--seed", "7")
+	if code != verdict.ExitPass || !strings.Contains(out, "left by a run that was killed: ") {
+		t.Errorf("expected a pass and what was removed, found exit %d\n%s", code, out)
+	}
+	m.nothingLeft()
+}
+
 // judgedAs checks the verdict of what was written until a drill was interrupted.
 func (m machine) judgedAs(phase string, late bool) {
 	m.t.Helper()

@@ -4,6 +4,7 @@ package fault
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -148,7 +149,7 @@ func text(m Mutant) string {
 	for _, s := range m.Plan.Steps {
 		b.WriteString(s.Run + "\x00")
 	}
-	for _, path := range sorted(m.Overlay) {
+	for _, path := range slices.Sorted(maps.Keys(m.Overlay)) {
 		b.WriteString(path + "\x00" + m.Overlay[path] + "\x00")
 	}
 	return b.String()
@@ -193,13 +194,4 @@ func (r Right) with(steps ...service.Step) *service.Plan {
 func changed(s service.Step, run string) service.Step {
 	s.Run, s.Output = run, ""
 	return s
-}
-
-func sorted[V any](m map[string]V) []string {
-	names := make([]string, 0, len(m))
-	for n := range m {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
 }

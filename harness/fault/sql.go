@@ -1,6 +1,8 @@
 package fault
 
 import (
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +22,7 @@ const (
 
 // scripts are what a rollback runs as SQL: the Down parts of its migrations, and the SQL files that its steps name.
 func (r Right) sql() (all []script) {
-	for _, path := range sorted(r.Down) {
+	for _, path := range slices.Sorted(maps.Keys(r.Down)) {
 		if !r.names(" migrations ") {
 			break // no step runs migrations: what stands in their Down is not what brings this release back
 		}
@@ -33,7 +35,7 @@ func (r Right) sql() (all []script) {
 		statements, rest := split(text[i:])
 		all = append(all, script{path: path, head: text[:i], statements: statements, tail: rest})
 	}
-	for _, path := range sorted(r.Scripts) {
+	for _, path := range slices.Sorted(maps.Keys(r.Scripts)) {
 		if !strings.HasSuffix(path, ".sql") || !r.names(path) {
 			continue
 		}

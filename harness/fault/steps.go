@@ -2,6 +2,7 @@ package fault
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func stopBefore(r Right) []Mutant {
 
 // skipNode leaves away every step that names one node's database.
 func skipNode(r Right) (all []Mutant) {
-	for _, name := range sorted(r.Plan.Env) {
+	for _, name := range slices.Sorted(maps.Keys(r.Plan.Env)) {
 		uses := regexp.MustCompile(`\$\{?` + regexp.QuoteMeta(name) + `\b`)
 		rest := slices.DeleteFunc(slices.Clone(r.Plan.Steps), func(s service.Step) bool { return uses.MatchString(s.Run) })
 		if len(rest) < len(r.Plan.Steps) {

@@ -7,7 +7,7 @@ GOOSE_TAGS := no_clickhouse no_libsql no_mssql no_mysql no_sqlite3 no_vertica no
 
 ENV ?= process
 SEED ?= 0
-PARALLEL ?= 4
+PARALLEL ?= 6
 TAGS ?= @gate
 
 .PHONY: help drill drill-alone controls show-1 show-2 show-4 test bench lint build tools doctor clean sample
@@ -46,11 +46,11 @@ TWELVE = $(addprefix features/,database/adds-a-column.feature database/drops-a-c
 	controls/drops-a-column-without-data.feature controls/behind-the-deployers-back.feature)
 
 show-1: ## the kill table with 60 mutants
-	$(MAKE) controls MUTANTS=60 SEED=7 PARALLEL=4
+	$(MAKE) controls MUTANTS=60 SEED=7
 
 show-2: build tools ## every drill three times and twelve of them twenty times, by other seeds: the same verdicts?
-	@for seed in 1 2 3; do backout run features --tags @gate --env $(ENV) --parallel 4 --seed $$seed --name thrice-$$seed || exit $$?; done
-	@for seed in $$(seq 1 20); do backout run $(TWELVE) --tags @gate --env $(ENV) --parallel 4 --seed $$seed --name twelve-$$seed || exit $$?; done
+	@for seed in 1 2 3; do backout run features --tags @gate --env $(ENV) --parallel $(PARALLEL) --seed $$seed --name thrice-$$seed || exit $$?; done
+	@for seed in $$(seq 1 20); do backout run $(TWELVE) --tags @gate --env $(ENV) --parallel $(PARALLEL) --seed $$seed --name twelve-$$seed || exit $$?; done
 
 show-4: ## the lines of the engine and the vocabulary that name the sample
 	go test -count 1 -run TheEngineKnowsNoSample -v ./harness

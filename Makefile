@@ -7,7 +7,7 @@ GOOSE_TAGS := no_clickhouse no_libsql no_mssql no_mysql no_sqlite3 no_vertica no
 
 ENV ?= process
 SEED ?= 0
-PARALLEL ?= 6
+PARALLEL ?= 5
 TAGS ?= @gate
 
 .PHONY: help drill drill-alone controls show-1 show-2 show-4 test bench lint build tools doctor clean sample

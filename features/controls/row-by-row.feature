@@ -13,5 +13,5 @@ Feature: Control: a rollback that holds a lock for long
     When release "v2-moves-refunds" is deployed over "v1"
     Then the trap is there
     When it is rolled back by the plan "row-by-row"
-    Then service is restored within 8 seconds
+    Then service is restored within 15 seconds
     And the drill fails because "service is restored in time"

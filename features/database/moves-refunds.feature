@@ -13,7 +13,7 @@ Feature: Rolling back a migration at volume
     When release "v2-moves-refunds" is deployed over "v1"
     Then the trap is there
     When it is rolled back by its plan
-    Then service is restored within 8 seconds
+    Then service is restored within 15 seconds
     And every acknowledged order exists exactly once
     And every node has the schema and the data of before
     And billing still reads shop's orders

@@ -47,7 +47,11 @@ func (p *progress) begin(all []scenarios.Scenario, f flags) {
 		p.done.Go(p.redraw)
 	}
 	if len(all) > 1 {
-		p.say("", fmt.Sprintf("%d drills · %s · seed %d · %s windows", len(all), f.env, f.seed, f.windows), map[string]any{"drills": len(all), "seed": f.seed})
+		windows := f.windows + " windows"
+		if w, err := drill.Windows(f.windows, false); err == nil {
+			windows += fmt.Sprintf(": baseline %g s, stability %g s, patience %g s", w.Baseline, w.Stability, w.Patience)
+		}
+		p.say("", fmt.Sprintf("%d drills · %s · seed %d · %s", len(all), f.env, f.seed, windows), map[string]any{"drills": len(all), "seed": f.seed, "windows": f.windows})
 	}
 }
 

@@ -85,9 +85,9 @@ func (m machine) start(phase string, do func(*exec.Cmd)) (code int, stderr strin
 	}()
 	select {
 	case <-ended:
-	case <-time.After(4 * time.Minute):
+	case <-time.After(8 * time.Minute):
 		_ = c.Process.Kill()
-		m.t.Fatalf("it did not end within 4 minutes after %q", phase)
+		m.t.Fatalf("it did not end within 8 minutes after %q", phase)
 	}
 	return c.ProcessState.ExitCode(), text.String()
 }

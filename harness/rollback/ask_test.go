@@ -2,6 +2,7 @@ package rollback_test
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,12 @@ func TestAsk(t *testing.T) {
 	if _, err := r.Ask(t.Context(), "true", map[string]string{"PRIMARY": "DATABSE_URL"}); err == nil || !strings.Contains(err.Error(), "DATABASE_URL") {
 		t.Errorf("found %v; expected the variables that there are", err)
 	}
+	out, err = r.Ask(t.Context(), "sleep 60 >/dev/null 2>&1 & echo $!", nil)
+	pid, bad := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil || bad != nil {
+		t.Fatalf("found %q, %v; expected the number of what it left running", out, err)
+	}
+	gone(t, pid)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begun := time.Now()

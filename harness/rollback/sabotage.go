@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -43,25 +43,42 @@ func (r *Runner) shown(ctx context.Context, p *service.Plan) error {
 	return err
 }
 
-// Ask runs a command as a step is run, and returns what it printed. It is no step: nothing of it is in the log. It ends
-// with ctx.
+// Ask runs a command as a step is run, and returns what it printed. It is no step: nothing of it is in the log. It and
+// all that it started end with it, with ctx, and with the harness.
 func (r *Runner) Ask(ctx context.Context, text string, env map[string]string) (string, error) {
 	environ, err := r.environ(env, trace.SpanContext{})
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "sh", "-c", text)
-	cmd.Dir, cmd.Env = r.Dir, environ
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = drained
+	pipes, err := newPipes()
+	if err != nil {
+		return "", fmt.Errorf("start the command: %w", err)
+	}
+	defer pipes.close()
+	g, err := start(text, r.Dir, environ, pipes.toOut, pipes.toErr)
+	pipes.started()
+	if err != nil {
+		return "", err
+	}
 	var out, complaint bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaint
-	if err = cmd.Run(); err == nil {
-		return out.String(), nil
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = out.ReadFrom(pipes.out) }) // what was not read says nothing
+	reading.Go(func() { _, _ = complaint.ReadFrom(pipes.err) })
+	var killed error
+	select {
+	case err = <-g.ended:
+	case <-ctx.Done():
+		killed = g.signal(syscall.SIGKILL)
+		err = <-g.ended
+	}
+	killed = errors.Join(killed, g.end()) // a question leaves nothing running
+	pipes.stop(time.Now().Add(drained))
+	reading.Wait()
+	if err == nil {
+		return out.String(), killed
 	}
 	if said := strings.TrimSpace(out.String() + complaint.String()); said != "" {
 		err = fmt.Errorf("%w: %s", err, said[max(0, len(said)-500):])
 	}
-	return "", errors.Join(fmt.Errorf("%s: %w", text, err), context.Cause(ctx))
+	return "", errors.Join(fmt.Errorf("%s: %w", text, err), context.Cause(ctx), killed)
 }

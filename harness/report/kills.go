@@ -184,23 +184,27 @@ func Rate(rows []Kill) (killed, of int) {
 // Says is the table in a sentence.
 func (k Kills) Says() string {
 	var parts []string
-	for _, x := range []struct {
-		rows []Kill
-		what string
-	}{{k.Controls, "controls"}, {k.Mutants, "mutants"}} {
-		if len(x.rows) == 0 {
-			continue
+	for _, text := range []string{says(k.Controls, "controls"), says(k.Mutants, "mutants")} {
+		if text != "" {
+			parts = append(parts, text)
 		}
-		killed, of := Rate(x.rows)
-		text := fmt.Sprintf("%d of %d %s killed", killed, of, x.what)
-		for _, other := range []string{Equivalent, NotQuiet, NotHere} {
-			if n := countOf(x.rows, other); n > 0 {
-				text += fmt.Sprintf(", %d %s", n, other)
-			}
-		}
-		parts = append(parts, text)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// says how many of the rows were killed; empty without any.
+func says(rows []Kill, what string) string {
+	if len(rows) == 0 {
+		return ""
+	}
+	killed, of := Rate(rows)
+	text := fmt.Sprintf("%d of %d %s killed", killed, of, what)
+	for _, other := range []string{Equivalent, NotQuiet, NotHere} {
+		if n := countOf(rows, other); n > 0 {
+			text += fmt.Sprintf(", %d %s", n, other)
+		}
+	}
+	return text
 }
 
 // Look is how the result is shown.
@@ -294,22 +298,15 @@ func (k Kills) Lines() []string {
 // markdown is the table for the page of a CI job.
 func (k Kills) markdown(b *strings.Builder) {
 	for _, x := range []struct {
-		rows  []Kill
-		title string
-	}{{k.Controls, "Controls"}, {k.Mutants, "Mutants"}} {
+		rows        []Kill
+		title, what string
+	}{{k.Controls, "Controls", "controls"}, {k.Mutants, "Mutants", "mutants"}} {
 		if len(x.rows) == 0 {
 			continue
 		}
-		fmt.Fprintf(b, "\n## %s\n\n%s.\n\n| Result | Sabotage | Release | Expected to catch it | Caught by | Unsabotaged |\n|---|---|---|---|---|---|\n", x.title, md(Kills{Controls: x.rows}.saysOf(x.title)))
+		fmt.Fprintf(b, "\n## %s\n\n%s.\n\n| Result | Sabotage | Release | Expected to catch it | Caught by | Unsabotaged |\n|---|---|---|---|---|---|\n", x.title, md(says(x.rows, x.what)))
 		for _, row := range x.rows {
 			fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", row.Result, md(row.Sabotage), md(row.Release), md(row.Expected), md(strings.Join(row.Caught, "; ")), row.Unsabotaged)
 		}
 	}
-}
-
-func (k Kills) saysOf(title string) string {
-	if title == "Mutants" {
-		return Kills{Mutants: k.Controls}.Says()
-	}
-	return k.Says()
 }

@@ -216,9 +216,6 @@ func traps(v *value, s *Service) map[string]Trap {
 		if _, known := s.Caches[t.Cache]; t.Cache != "" && !known {
 			cache.wrong("expected a cache of service.yaml in cache, found %q%s", t.Cache, meant(t.Cache, sorted(s.Caches)))
 		}
-		if s.Database == nil {
-			o.get("count").wrong("expected a database in service.yaml beside count, found none: state a command")
-		}
 		least := o.must("at_least", "how many must exist at the decision")
 		n, ok := least.real()
 		if ok && !(n > 0) {

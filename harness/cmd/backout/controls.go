@@ -56,19 +56,21 @@ func controls(ctx context.Context, paths []string, f flags, mutants int, only st
 	if err != nil {
 		return err
 	}
-	everything := f
-	everything.tags = ""
-	all, _, err := everything.compile([]string{"features"})
-	if err != nil {
-		all = wanted // the features stand elsewhere: what is named must hold the right drills too
+	whole := len(paths) == 1 && paths[0] == "features" && f.tags == ""
+	all := wanted
+	if !whole { // the right drills may be among the others; where features stand elsewhere, what is named must hold them
+		everything := f
+		everything.tags = ""
+		if others, _, err := everything.compile([]string{"features"}); err == nil {
+			all = append(slices.Clone(wanted), others...)
+		}
 	}
-	chosen, err := withRightDrills(wanted, append(slices.Clone(wanted), all...))
+	chosen, err := withRightDrills(wanted, all)
 	if err != nil {
 		return err
 	}
-	whole := len(paths) == 1 && paths[0] == "features" && f.tags == ""
 	if mutants > 0 {
-		made, err := mutate(append(slices.Clone(wanted), all...), mutants, f.seed, only)
+		made, err := mutate(all, mutants, f.seed, only)
 		if err != nil {
 			return err
 		}
@@ -76,13 +78,11 @@ func controls(ctx context.Context, paths []string, f flags, mutants int, only st
 			chosen = nil
 		}
 		for _, m := range made {
-			if !slices.ContainsFunc(chosen, func(s scenarios.Scenario) bool { return s.Variant == "" && s.Where() == m.Where() }) {
-				right := m
-				right.Spec = *rightOf(m, append(slices.Clone(wanted), all...))
-				chosen = append(chosen, right)
-			}
+			chosen = withOnce(chosen, m.right)
 		}
-		chosen = append(chosen, made...)
+		for _, m := range made {
+			chosen = append(chosen, m.Scenario)
+		}
 	}
 	if len(chosen) == 0 {
 		return fmt.Errorf("no scenario of %s has the tag @control, and no mutants are asked for: nothing would be sabotaged", strings.Join(paths, ", "))
@@ -136,11 +136,6 @@ func kills(dir, name string, results []drill.Result, show *progress, whole bool)
 // its right plan, once.
 func withRightDrills(wanted, all []scenarios.Scenario) ([]scenarios.Scenario, error) {
 	var chosen []scenarios.Scenario
-	add := func(s scenarios.Scenario) {
-		if !slices.ContainsFunc(chosen, func(c scenarios.Scenario) bool { return c.Where() == s.Where() }) {
-			chosen = append(chosen, s)
-		}
-	}
 	for _, c := range wanted {
 		if !c.Control() {
 			continue
@@ -150,25 +145,29 @@ func withRightDrills(wanted, all []scenarios.Scenario) ([]scenarios.Scenario, er
 			if right == nil {
 				return nil, fmt.Errorf("%s: expected a drill that rolls %s back by its plan, beside which the control runs; found none", c.Where(), c.Bad.Name)
 			}
-			add(*right)
+			chosen = withOnce(chosen, *right)
 		}
-		add(c)
+		chosen = withOnce(chosen, c)
 	}
 	return chosen, nil
 }
 
-// rightOf is the scenario that a mutant was made of.
-func rightOf(m scenarios.Scenario, all []scenarios.Scenario) *drill.Spec {
-	for i := range all {
-		if all[i].Where() == m.Where() {
-			return &all[i].Spec
-		}
+// withOnce adds a scenario unless it is among them.
+func withOnce(chosen []scenarios.Scenario, s scenarios.Scenario) []scenarios.Scenario {
+	if slices.ContainsFunc(chosen, func(c scenarios.Scenario) bool { return c.Where() == s.Where() }) {
+		return chosen
 	}
-	return &m.Spec
+	return append(chosen, s)
+}
+
+// mutant is a drill whose right rollback was changed by a rule, with the drill that it was made of.
+type mutant struct {
+	scenarios.Scenario
+	right scenarios.Scenario
 }
 
 // mutate draws mutants of all right rollbacks, by seed.
-func mutate(all []scenarios.Scenario, n int, seed int64, only string) ([]scenarios.Scenario, error) {
+func mutate(all []scenarios.Scenario, n int, seed int64, only string) ([]mutant, error) {
 	type made struct {
 		fault.Mutant
 		of scenarios.Scenario
@@ -176,7 +175,7 @@ func mutate(all []scenarios.Scenario, n int, seed int64, only string) ([]scenari
 	var pool []made
 	seen := map[string]bool{}
 	for _, s := range all {
-		if s.NotApplicable != "" || s.Control() || s.Expect != nil || s.Alone() || seen[s.Plan.Path] || !s.ByItsPlan() {
+		if !s.Right() || s.Alone() || seen[s.Plan.Path] {
 			continue
 		}
 		seen[s.Plan.Path] = true
@@ -188,7 +187,7 @@ func mutate(all []scenarios.Scenario, n int, seed int64, only string) ([]scenari
 			pool = append(pool, made{m, s})
 		}
 	}
-	var out []scenarios.Scenario
+	var out []mutant
 	for i, m := range fault.Draw(pool, func(m made) string { return m.Rule }, n, seed) {
 		s := m.of
 		s.Variant = fmt.Sprintf("mutant-%03d", i+1)
@@ -203,7 +202,7 @@ func mutate(all []scenarios.Scenario, n int, seed int64, only string) ([]scenari
 		s.Plan, s.Overlay = m.Plan, m.Overlay
 		s.Mutant = &evidence.Mutant{Rule: m.Rule, What: m.What, Equivalent: why}
 		s.Repeat = fmt.Sprintf("backout controls --mutants %d --seed %d --only %d", n, seed, i+1)
-		out = append(out, s)
+		out = append(out, mutant{s, m.of})
 	}
 	return out, nil
 }

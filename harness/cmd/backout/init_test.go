@@ -44,14 +44,7 @@ func TestControlsThatProveNothing(t *testing.T) {
 		{"the drill does not see it", "./deploy v1", "true", "survived", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := newMachine(t)
-			m.root = filepath.Join(m.dir, "mine")
-			if err := os.Mkdir(m.root, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if out, code := m.run("init"); code != 0 {
-				t.Fatalf("init: exit %d\n%s", code, out)
-			}
+			m := newStarter(t, nil)
 			plan := filepath.Join(m.root, "releases/v2/forgets-an-instance.yaml")
 			text, err := os.ReadFile(plan)
 			if err != nil {

@@ -129,7 +129,7 @@ func compile(src source, pickle *messages.Pickle, o Options) (Scenario, error) {
 		if err == nil {
 			err = sentence.say(d, words)
 		}
-		if errors.Is(err, service.ErrNoPlan) {
+		if errors.Is(err, service.ErrNoPlan) || errors.Is(err, service.ErrNoRollout) {
 			return Scenario{Spec: d.Spec, NotApplicable: err.Error()}, nil
 		}
 		if err != nil {

@@ -23,7 +23,7 @@ journeys: {browse: {steps: [{GET /items: {}, expect: 200}]}}
 caches: {pages: {read_by: browse, stale: return 0}}
 `,
 		"items/releases/v1/release.yaml":  "release: v1\ngood: true\n",
-		"items/releases/v2/release.yaml":  "release: v2\nknown_bad: It fills the cache.\ntraps: {entries: {cache: pages, at_least: 5}}\n",
+		"items/releases/v2/release.yaml":  "release: v2\nknown_bad: It fills the cache.\ntraps: {entries: {cache: pages, at_least: 5}}\nrollout: [{name: it, run: 'true', timeout: 1s, again: safe}]\n",
 		"items/releases/v2/rollback.yaml": "plan: back\nfrom: v2\nto: v1\nsteps: [{name: back, run: 'true', timeout: 1s, again: safe}]\n",
 		"items.feature": `@gate
 Feature: Items

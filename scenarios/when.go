@@ -23,6 +23,9 @@ func when() []Sentence {
 			if d.Good, err = d.release(w[1]); err != nil {
 				return err
 			}
+			if _, err := d.Bad.RolloutFor(d.environment); err != nil {
+				return err
+			}
 			if !d.Good.Good {
 				return fmt.Errorf("%s is not a good release: a drill rolls back to one that is", w[1])
 			}

@@ -346,7 +346,7 @@ func (d *Drill) deploy(ctx context.Context) error {
 	done := d.phase("deploy", d.spec.Bad.Name)
 	d.deployBegun = d.log.Now()
 	d.clock(evidence.ClockDeployBegun, "")
-	err := d.runner.Rollout(ctx, d.spec.Bad)
+	err := d.runner.Rollout(ctx, d.spec.Bad, d.run.Environment)
 	d.clock(evidence.ClockDeployed, "")
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -187,7 +187,11 @@ func (s *Spec) Lines(o Options) []string {
 		say("traffic     none: nothing runs")
 	}
 	say("baseline    %g s of steady state", w.Baseline)
-	for _, step := range s.Bad.Rollout {
+	rollout, err := s.Bad.RolloutFor(o.Environment)
+	if err != nil {
+		say("deploy      %v", err)
+	}
+	for _, step := range rollout {
 		say("deploy      %s: %s", s.Bad.Name, oneLine(step.Run))
 	}
 	say("expect      %s", expectation(s.Bad))

@@ -70,10 +70,14 @@ func (r *Runner) Current() trace.SpanContext {
 	return trace.SpanContext{}
 }
 
-// Rollout deploys a release as production would. The error is a *StepError when a command was not ok; those after it
-// are not run.
-func (r *Runner) Rollout(ctx context.Context, rel *service.Release) error {
-	return r.all(ctx, evidence.PartRollout, rel.Rollout, rel.Env, nil)
+// Rollout deploys a release as production would in an environment. The error is a *StepError when a command was not ok;
+// those after it are not run.
+func (r *Runner) Rollout(ctx context.Context, rel *service.Release, environment string) error {
+	steps, err := rel.RolloutFor(environment)
+	if err != nil {
+		return err
+	}
+	return r.all(ctx, evidence.PartRollout, steps, rel.Env, nil)
 }
 
 // Steps runs the plan's steps and stops at the first that is not ok, which the *StepError tells, or at a pre-check

@@ -413,12 +413,12 @@ func TestStepsStopAtTheFirstThatIsNotOK(t *testing.T) {
 
 func TestARolloutRunsItsSteps(t *testing.T) {
 	r, seen := runner(t)
-	rel := &service.Release{Rollout: []service.Step{{Name: "deploy", Run: "echo deployed to $WHERE", Timeout: time.Minute}}, Env: map[string]string{"WHERE": "DATABASE_URL"}}
-	if err := r.Rollout(t.Context(), rel); err == nil || !strings.Contains(err.Error(), `found "DATABASE_URL"`) || len(seen.all) != 0 {
+	rel := &service.Release{Rollouts: map[string][]service.Step{"process": {{Name: "deploy", Run: "echo deployed to $WHERE", Timeout: time.Minute}}}, Env: map[string]string{"WHERE": "DATABASE_URL"}}
+	if err := r.Rollout(t.Context(), rel, "process"); err == nil || !strings.Contains(err.Error(), `found "DATABASE_URL"`) || len(seen.all) != 0 {
 		t.Errorf("expected an error before anything runs, found %v and %+v", err, seen.all)
 	}
 	r.Vars = map[string]string{"DATABASE_URL": "here"}
-	if err := r.Rollout(t.Context(), rel); err != nil {
+	if err := r.Rollout(t.Context(), rel, "process"); err != nil {
 		t.Fatal(err)
 	}
 	if last := seen.only(t, "ended"); len(last) != 1 || last[0].Part != evidence.PartRollout || seen.output(t) != "deployed to here\n" {

@@ -30,8 +30,10 @@ func (r *Release) Files(p *Plan) []string {
 	s := r.Service
 	names := []string{"release.yaml", "code.patch", "migrations"}
 	var commands []string
-	for _, step := range r.Rollout {
-		commands = append(commands, step.Run)
+	for _, rollout := range r.Rollouts {
+		for _, step := range rollout {
+			commands = append(commands, step.Run)
+		}
 	}
 	var files []string
 	if p != nil {
@@ -45,6 +47,9 @@ func (r *Release) Files(p *Plan) []string {
 	}
 	files = append(files, r.scripts(commands...)...)
 	files = append(files, s.Path)
+	if c := s.Containers; c != nil {
+		names = append(names, c.Dockerfile, c.Compose)
+	}
 	if s.Database != nil && s.Database.Migrations != "" {
 		files = append(files, filepath.Join(s.Dir, s.Database.Migrations))
 	}

@@ -89,13 +89,22 @@ func (r *Release) Hosts(p *Plan) error {
 		}
 	}
 	release := filepath.Join(r.Dir, "release.yaml")
-	commands(release, r.Rollout)
+	for _, way := range sorted(r.Rollouts) {
+		commands(release, r.Rollouts[way])
+	}
 	variables(release, r.Env)
 	variables(s.Path, s.Env)
 	if s.Process != nil {
 		program("build", s.Process.Build)
 		program("command", s.Process.Command)
 		variables(s.Path, s.Process.Env)
+	}
+	// Images, Dockerfiles and compose files are not looked at: the names in them are of images, and of services on a
+	// network that is the run's own.
+	if c := s.Containers; c != nil {
+		program("build", c.Build)
+		program("command", c.Command)
+		variables(s.Path, c.Env)
 	}
 	if s.Database != nil {
 		program("load", s.Database.LoadCommand)

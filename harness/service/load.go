@@ -114,7 +114,12 @@ func readService(path string, text []byte) (*Service, error) {
 	if o.get("run") == nil {
 		return readSchemaOnly(o, s)
 	}
-	s.Process = process(o.must("run", "how it runs").object("process").get("process"))
+	run := o.get("run").object("process", "containers")
+	s.Process = process(run.get("process"))
+	s.Containers = containers(run.get("containers"), s)
+	if run.isMapping() && s.Process == nil && s.Containers == nil {
+		run.wrong("expected process or containers in run, found neither: how an instance is started")
+	}
 	ready := o.must("ready", "the path of its readiness check")
 	s.ReadyWithin = readyWithin
 	if ready.isMapping() { // {path: /readyz, within: 3m}
@@ -186,6 +191,45 @@ func process(v *value) *Process {
 		c.wrong("expected a program in command, found an empty list")
 	}
 	return p
+}
+
+// imageRef is the reference of an image, in which {release} may stand.
+var imageRef = regexp.MustCompile(`^[a-z0-9][A-Za-z0-9._:/@{}-]*$`)
+
+func containers(v *value, s *Service) *Containers {
+	if v == nil {
+		return nil
+	}
+	o := v.object("dockerfile", "image", "compose", "of", "build", "port", "command", "env")
+	o.exactly("dockerfile", "image", "compose")
+	image := o.get("image")
+	c := &Containers{
+		Dockerfile: o.get("dockerfile").path(s.Dir, false),
+		Image:      image.text(),
+		Compose:    o.get("compose").path(s.Dir, false),
+		Of:         o.get("of").text(),
+		Build:      o.get("build").texts(),
+		Port:       int(o.must("port", "that an instance listens on inside").number(1, 65535)),
+		Command:    o.get("command").texts(),
+		Env:        o.get("env").table(),
+	}
+	switch {
+	case c.Image == "":
+	case !imageRef.MatchString(c.Image):
+		image.expected("the reference of an image, such as registry.example/shop:{release}")
+	case !strings.Contains(c.Image, "{release}"):
+		image.wrong("expected {release} in image, or every release would be the same one, found %q", c.Image)
+	}
+	if o.get("compose") != nil {
+		o.must("of", "the service of the compose file that an instance is")
+		o.get("command").wrong("expected no command beside compose, which states it, found one")
+	} else {
+		o.get("of").wrong("expected compose beside of, found none")
+	}
+	if o.get("build") == nil && s.Process != nil {
+		c.Build = s.Process.Build
+	}
+	return c
 }
 
 func dependants(v *value, itself string) []string {

@@ -207,7 +207,7 @@ func TestWhatIsWrittenIsWhatIsLoaded(t *testing.T) {
 		},
 		Within: 20 * time.Second, MigrateTo: 5, ReachesN: 2, ReachesM: 5,
 		MayTransform: []Transform{{Journey: "checkout", Field: "total", Why: "rounding", AtMost: 3}},
-		Rollout:      []Step{{Line: 11, RunLine: 11, Name: "deploy it", Run: "./deploy v2", Timeout: time.Minute, Again: "safe"}},
+		Rollouts:     map[string][]Step{"process": {{Line: 11, RunLine: 11, Name: "deploy it", Run: "./deploy v2", Timeout: time.Minute, Again: "safe"}}},
 	}, r)
 
 	p, err := r.Plan("", "process")
@@ -285,7 +285,7 @@ func TestMistakesAreTold(t *testing.T) {
 		{"service.yaml", "instances: 3", "instances: 3\ninstances: 4", `:4:1: expected YAML, found: mapping key "instances" already defined`},
 		{"service.yaml", "ready: /readyz", "ready: readyz", `:9:8: expected a path that begins with /`},
 		{"service.yaml", "ready: /readyz", "ready:", `:9:7: expected a text in ready, found nothing`},
-		{"service.yaml", "  process:", "  proces:", `:5:3: expected "process" in run, found "proces"; did you mean "process"?`},
+		{"service.yaml", "  process:", "  proces:", `:5:3: expected one of process, containers in run, found "proces"; did you mean "process"?`},
 		{"service.yaml", "command: [./shop, -v]", "command: []", `:7:14: expected a program in command, found an empty list`},
 		{"service.yaml", "command: [./shop, -v]", "command: ./shop", `:7:14: expected a list in command, found "./shop"`},
 		{"service.yaml", "dir: ./migrations", "dir: ./migration", `expected a folder in dir, found none`},

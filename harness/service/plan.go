@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// suffixes of plans by environment: a plan is written for one way of deploying.
-var suffixes = map[string]string{
-	"process":    ".yaml",
-	"containers": ".containers.yaml",
-	"kind":       ".kubernetes.yaml",
-	"cluster":    ".kubernetes.yaml",
+// ways of deploying by environment: rollouts and plans are written for one of them.
+var ways = map[string]string{
+	"process":    "process",
+	"containers": "containers",
+	"kind":       "kubernetes",
+	"cluster":    "kubernetes",
 }
 
 // settles is how long a validation waits for its condition unless the plan says so.
@@ -25,13 +25,21 @@ const settles = 30 * time.Second
 // shown is by when after the last step a sabotage must have taken effect, unless the plan states another time.
 const shown = 10 * time.Second
 
+func wayOf(environment string) (string, error) {
+	way, known := ways[environment]
+	if !known {
+		return "", fmt.Errorf("expected an environment (%s), found %q%s", strings.Join(sorted(ways), ", "), environment, meant(environment, sorted(ways)))
+	}
+	return way, nil
+}
+
 // Plan loads a rollback plan of the release, written for an environment: its plan (rollback.yaml,
 // rollback.containers.yaml, rollback.kubernetes.yaml) when the name is empty, else NAME.yaml and so on. The error is
 // ErrNoPlan when it exists for other environments only, or when the release has no plan at all.
 func (r *Release) Plan(name, environment string) (*Plan, error) {
-	suffix, ok := suffixes[environment]
-	if !ok {
-		return nil, fmt.Errorf("plan of %s: expected an environment (%s), found %q%s", r.Name, strings.Join(sorted(suffixes), ", "), environment, meant(environment, sorted(suffixes)))
+	way, err := wayOf(environment)
+	if err != nil {
+		return nil, fmt.Errorf("plan of %s: %w", r.Name, err)
 	}
 	asked := name
 	if name == "" {
@@ -40,7 +48,10 @@ func (r *Release) Plan(name, environment string) (*Plan, error) {
 	if !folderName.MatchString(name) || strings.Contains(name, ".") || name == "release" {
 		return nil, fmt.Errorf("plan of %s: expected the name of a plan in %s, found %q", r.Name, r.Dir, name)
 	}
-	file := name + suffix
+	file := name + ".yaml"
+	if way != "process" {
+		file = name + "." + way + ".yaml"
+	}
 	text, err := r.Service.read(filepath.Join("releases", filepath.Base(r.Dir), file))
 	if errors.Is(err, fs.ErrNotExist) {
 		there := r.plans()

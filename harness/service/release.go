@@ -19,6 +19,9 @@ const within = 10 * time.Second
 // ErrNoPlan says that a release has no such plan for the environment, which makes the drill not applicable.
 var ErrNoPlan = errors.New("there is no plan for this environment")
 
+// ErrNoRollout says that a release is deployed in other environments only, which makes the drill not applicable too.
+var ErrNoRollout = errors.New("there is no rollout for this environment")
+
 // Releases names the releases of the service, sorted.
 func (s *Service) Releases() ([]string, error) {
 	paths, err := filepath.Glob(filepath.Join(escape(s.Dir), "releases", "*", "release.yaml"))
@@ -117,11 +120,42 @@ func readRelease(path string, text []byte, s *Service) (*Release, error) {
 		})
 	}
 	r.Env, _ = env(o.get("env"))
-	r.Rollout = steps(o.get("rollout"))
+	r.Rollouts = rollouts(o.get("rollout"))
 	if err := f.err(); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// rollouts reads a list of commands, which is for processes, or a list for each way of deploying.
+func rollouts(v *value) map[string][]Step {
+	all := map[string][]Step{}
+	switch {
+	case v == nil:
+	case v.isList():
+		all["process"] = steps(v)
+	case v.isMapping():
+		for _, way := range v.object("process", "containers", "kubernetes").pairs {
+			if all[way.name] = steps(way.value); way.isList() && len(all[way.name]) == 0 {
+				way.wrong("expected at least one step in %s, found an empty list", way.name)
+			}
+		}
+	default:
+		v.expected("a list of commands, or a list for each of process, containers, kubernetes")
+	}
+	return all
+}
+
+// RolloutFor is how production deploys the release in an environment. The error is ErrNoRollout when the release does not say.
+func (r *Release) RolloutFor(environment string) ([]Step, error) {
+	way, err := wayOf(environment)
+	if err != nil {
+		return nil, fmt.Errorf("rollout of %s: %w", r.Name, err)
+	}
+	if len(r.Rollouts[way]) == 0 {
+		return nil, fmt.Errorf("rollout of %s: expected a rollout for %s in %s, found none: %w", r.Name, way, filepath.Join(r.Dir, "release.yaml"), ErrNoRollout)
+	}
+	return r.Rollouts[way], nil
 }
 
 // thresholds of a harm, and what each is stated with.
@@ -231,7 +265,8 @@ func traps(v *value, s *Service) map[string]Trap {
 }
 
 // own names what every command finds in its environment anyway, so that a plan does not name it otherwise.
-var own = []string{"PATH", "HOME", "LANG", "TMPDIR", "TRACEPARENT", "SUPERVISOR", "PROXY", "INSTANCES", "RELEASES", "DATA", "CACHE_CLI"}
+var own = []string{"PATH", "HOME", "LANG", "TMPDIR", "TRACEPARENT", "SUPERVISOR", "PROXY", "INSTANCES", "RELEASES", "DATA", "CACHE_CLI",
+	"IMAGES", "JOB_NETWORK", "RUN_LABEL", "COMPOSE", "DOCKER_HOST"}
 
 // env is the script's names -> what the environment hands out; order is that of the file.
 func env(v *value) (all map[string]string, order []string) {

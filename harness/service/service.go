@@ -12,6 +12,7 @@ type Service struct {
 	Tier        string        // critical, standard
 	Instances   int           // 0: it is a schema alone, without anything that runs
 	Process     *Process      // how it runs as processes of this machine; nil when it does not say
+	Containers  *Containers   // how it runs in containers; nil when it does not say
 	Ready       string        // path of the readiness check, "/readyz"
 	ReadyWithin time.Duration // how long an instance may take until it is ready
 	Allow       []string      // hosts that plans and rollouts may name beside this machine
@@ -46,6 +47,20 @@ type Process struct {
 	Build   []string // makes a release's artefact; run in Dir with OUT (a folder) and RELEASE (its folder) in the environment; empty: the release's folder holds it
 	Command []string // started in the deployed directory
 	Env     map[string]string
+}
+
+// Containers is how an instance runs in a container. Exactly one of Dockerfile, Image and Compose is set. The context of
+// a build is the deployed directory of the release: its artefact, migrations, plans and scripts. Placeholders in Env are
+// those of Process; {address} is 0.0.0.0 and Port.
+type Containers struct {
+	Dockerfile string   // makes the image of a release
+	Image      string   // or the image is pulled or there already; {release} stands for the release in it
+	Compose    string   // or a compose file says how it is made and run; Env is then for the file's own variables
+	Of         string   // the service of the compose file that an instance is
+	Build      []string // makes a release's artefact as Process.Build does, and is the same unless stated
+	Port       int      // that it listens on inside
+	Command    []string // in place of the image's own; empty: that one
+	Env        map[string]string
 }
 
 // Database is the service's own database; it is named as the service.
@@ -159,7 +174,7 @@ type Release struct {
 	ReachesM     int64         // migration; 0: MigrateTo
 	MayTransform []Transform
 	Env          map[string]string // for the rollout, as in a plan
-	Rollout      []Step            // how production deploys it over the one before
+	Rollouts     map[string][]Step // how production deploys it over the one before, by way of deploying: process, containers, kubernetes
 }
 
 // Harm is what users suffer; exactly one threshold is set.

@@ -19,8 +19,8 @@ import (
 var ErrAnswered = errors.New("it answered")
 
 // URL of a database on a server of this machine.
-func URL(port int, password string, database int) string {
-	u := url.URL{Scheme: "redis", User: url.UserPassword("default", password), Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+func URL(host string, port int, password string, database int) string {
+	u := url.URL{Scheme: "redis", User: url.UserPassword("default", password), Host: net.JoinHostPort(host, strconv.Itoa(port)),
 		Path: "/" + strconv.Itoa(database)}
 	return u.String()
 }

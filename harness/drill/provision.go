@@ -73,10 +73,8 @@ func (d *Drill) provision(ctx context.Context) error {
 	var dir string
 	work, wctx := errgroup.WithContext(ctx)
 	work.Go(func() (err error) {
-		if dir, err = d.env.Stage(wctx, d.spec.Bad); err != nil {
-			return err
-		}
-		return overlay(dir, d.spec.Overlay)
+		dir, err = d.env.Stage(wctx, d.spec.Bad, d.spec.Overlay)
+		return err
 	})
 	work.Go(func() error {
 		err := d.env.Provision(wctx, environment.Need{
@@ -126,21 +124,6 @@ func (d *Drill) provision(ctx context.Context) error {
 		}
 	})
 	done("%s", d.whatRuns())
-	return nil
-}
-
-// overlay puts files of a mutant in place of those that were staged.
-func overlay(dir string, files map[string]string) error {
-	for path, text := range files {
-		at := filepath.Join(dir, path)
-		mode := os.FileMode(0o644)
-		if info, err := os.Stat(at); err == nil {
-			mode = info.Mode().Perm()
-		}
-		if err := os.WriteFile(at, []byte(text), mode); err != nil {
-			return fmt.Errorf("put a mutant's file in place: %w", err)
-		}
-	}
 	return nil
 }
 
@@ -228,7 +211,7 @@ func (d *Drill) compareProduction(path string) error {
 
 // readTargets replaces each node's target by the schema that the plan states.
 func (d *Drill) readTargets(ctx context.Context) error {
-	dir, err := d.env.Stage(ctx, d.spec.Bad)
+	dir, err := d.env.Stage(ctx, d.spec.Bad, nil)
 	if err != nil {
 		return err
 	}

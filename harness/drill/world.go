@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 
 	"go.opentelemetry.io/otel/trace"
@@ -98,18 +95,7 @@ func (d *Drill) Artefact(ctx context.Context, release string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := d.env.Stage(ctx, r)
-	if err != nil {
-		return fmt.Errorf("the artefact of %s: %w", release, err)
-	}
-	p := d.spec.Service.Process
-	if p == nil || len(p.Command) == 0 || filepath.IsAbs(p.Command[0]) || !strings.Contains(p.Command[0], "/") {
-		return nil
-	}
-	if _, err := os.Stat(filepath.Join(dir, p.Command[0])); err != nil {
-		return fmt.Errorf("the artefact of %s is not there: %w", release, err)
-	}
-	return nil
+	return d.env.Artefact(ctx, r)
 }
 
 // currentStep is the span of the command that runs now, so that a user's error can be traced to it.

@@ -8,6 +8,18 @@ import (
 	"backout/harness/service"
 )
 
+// Options of an environment. The zero value works.
+type Options struct {
+	Cache       string            // of templates, artefacts and fetched programs; empty: os.UserCacheDir()/backout
+	Temp        string            // the run's directory is made in it; empty: os.TempDir()
+	Register    string            // folder of the register; empty: environment.RegisterDir()
+	PostgresDir string            // of PostgreSQL's programs; empty: see postgres.Find
+	Fetch       bool              // fetch PostgreSQL's programs when the machine has none
+	Repository  string            // where they are fetched from; empty: Maven Central
+	Self        []string          // the command that runs control.Client, to which its arguments are added; empty: this program with "ctl"
+	Progress    func(text string) // tells people what takes long, when Need.Progress is nil; may be nil
+}
+
 // Need is what a drill wants provisioned.
 type Need struct {
 	Service    *service.Service
@@ -17,6 +29,7 @@ type Need struct {
 	Streaming  bool                        // a hot standby
 	Logical    bool                        // a subscriber
 	Rows       map[string]int              // table -> rows, over the service's own
+	Faults     []string                    // kinds of fault that the drill declares, for what they need beforehand
 	Progress   func(text string)           // tells people what takes long; may be nil
 }
 
@@ -29,7 +42,11 @@ type Environment interface {
 
 	// Stage makes the deployed directory of a release, without deploying it: the artefact, the migrations (the
 	// service's and, laid over them, the release's), its plans and scripts. Commands of rollouts and plans run there.
-	Stage(ctx context.Context, r *service.Release) (dir string, err error)
+	// The files of overlay, path -> text, are put in the place of those of the release; it counts for the first call only.
+	Stage(ctx context.Context, r *service.Release, overlay map[string]string) (dir string, err error)
+
+	// Artefact says what is missing of a release before it can be deployed; nil: nothing.
+	Artefact(ctx context.Context, r *service.Release) error
 
 	// Caches are the URLs of the service's caches by name. They are secret, since they hold a password.
 	Caches() map[string]string
@@ -54,6 +71,9 @@ type Environment interface {
 	// Clone starts, apart from what the drill observes, one fresh node at the good release's schema with its data, one
 	// instance of the service's good release and one of each dependant, wired to each other.
 	Clone(ctx context.Context) (*Clone, error)
+
+	// Faults is what can be done to what runs here.
+	Faults() fault.Place
 
 	// Versions of the programs that it uses, for the conditions of the run.
 	Versions() map[string]string

@@ -40,7 +40,7 @@ func realCache(t *testing.T) (url string, do func(args ...string), stop, restart
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	url = cache.URL(port, "hush", 0)
+	url = cache.URL("127.0.0.1", port, "hush", 0)
 	var server *exec.Cmd
 	start := func() {
 		server = exec.Command(program.Server, conf)

@@ -118,7 +118,7 @@ func controlCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "ctl", Hidden: true, DisableFlagParsing: true,
 		RunE: func(c *cobra.Command, args []string) error {
-			if code := process.Control(args, c.OutOrStdout(), c.ErrOrStderr()); code != 0 {
+			if code := control.Client(args, c.OutOrStdout(), c.ErrOrStderr()); code != 0 {
 				return exit{code: code}
 			}
 			return nil

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
 	"backout/harness/cache"
-	"backout/harness/environment"
+	"backout/harness/environment/database"
+	"backout/harness/environment/wiring"
 	"backout/harness/service"
 )
 
@@ -28,26 +28,9 @@ func Lacks(all []*service.Service) string {
 	return ""
 }
 
-// caches are all caches of a drill in an order, which gives each the number of its database on the one server.
-func caches(need environment.Need) []string {
-	var all []string
-	for _, s := range services(need) {
-		for name := range s.Caches {
-			all = append(all, s.Name+"/"+name)
-		}
-	}
-	slices.Sort(all)
-	return all
-}
-
-// cacheURL is one cache of a service.
-func (w wiring) cacheURL(s *service.Service, name string) string {
-	return cache.URL(w.cache, w.password, slices.Index(caches(w.need), s.Name+"/"+name))
-}
-
 // startCache starts a server that keeps nothing on disk, and returns when it answers with the run's password, which a
 // stranger on its port would not know.
-func (m *machine) startCache(ctx context.Context, under *supervisor, name string, w wiring) error {
+func (m *machine) startCache(ctx context.Context, under *supervisor, name string, w wiring.Wiring) error {
 	dir := m.nodeDir(name)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -63,7 +46,7 @@ appendonly no
 maxmemory 64mb
 maxmemory-policy allkeys-lru
 daemonize no
-`, w.cache, w.password, max(1, len(caches(w.need))), strconv.Quote(dir))
+`, w.Cache, w.Password, max(1, len(wiring.Caches(w.Need))), strconv.Quote(dir))
 	err := os.WriteFile(conf, []byte(text), 0o600)
 	if err != nil {
 		return err
@@ -80,8 +63,8 @@ daemonize no
 	if err != nil {
 		return err
 	}
-	url := cache.URL(w.cache, w.password, 0)
-	err = until(ctx, name+" answers", func(ctx context.Context) error {
+	url := cache.URL("127.0.0.1", w.Cache, w.Password, 0)
+	err = database.Until(ctx, name+" answers", func(ctx context.Context) error {
 		client, err := cache.Open(url, "backout") // a new one each time: after a refused connection a client rests for a second
 		if err != nil {
 			return err
@@ -100,9 +83,9 @@ func (m *machine) Caches() map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := map[string]string{}
-	if s := m.need.Service; s != nil && m.wiring.cache != 0 {
+	if s := m.need.Service; s != nil && m.wiring.Cache != 0 {
 		for name := range s.Caches {
-			all[name] = m.wiring.cacheURL(s, name)
+			all[name] = m.wiring.CacheURL(s, name)
 		}
 	}
 	return all

@@ -13,6 +13,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"backout/harness/environment"
+	"backout/harness/environment/artefact"
+	"backout/harness/environment/database"
+	"backout/harness/environment/ports"
+	"backout/harness/environment/proxy"
+	"backout/harness/environment/wiring"
 	"backout/harness/postgres"
 	"backout/harness/service"
 )
@@ -48,11 +53,11 @@ type clone struct {
 	cleanup    *cleanup
 	supervisor *supervisor
 	server     *postgres.Server
-	leases     []*lease
+	leases     []*ports.Lease
 }
 
-func (c *clone) lease() (*lease, error) {
-	l, err := leasePort()
+func (c *clone) lease() (*ports.Lease, error) {
+	l, err := ports.Take()
 	if err == nil {
 		c.leases = append(c.leases, l)
 	}
@@ -61,43 +66,43 @@ func (c *clone) lease() (*lease, error) {
 
 func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 	m := c.machine
-	w := wiring{need: m.need, password: m.password, ports: map[string]int{}, urls: map[string]string{}, data: filepath.Join(m.dir, "data-"+c.name)}
-	maps.Copy(w.urls, m.stubs)
+	w := wiring.Wiring{Need: m.need, Password: m.password, Host: "127.0.0.1", Ports: map[string]int{}, URLs: map[string]string{}, Data: filepath.Join(m.dir, "data-"+c.name)}
+	maps.Copy(w.URLs, m.stubs)
 	out := &environment.Clone{URLs: map[string]string{}, Close: func() error { return c.end(context.Background()) }}
-	if len(m.roles()) > 0 {
+	if len(wiring.Roles(m.need)) > 0 {
 		l, err := c.lease()
 		if err != nil {
 			return nil, err
 		}
-		w.ports["primary"] = l.port
-		if err := c.node(ctx, l.port); err != nil {
+		w.Ports["primary"] = l.Port
+		if err := c.node(ctx, l.Port); err != nil {
 			return nil, err
 		}
 		if m.need.Service.Database != nil {
 			out.DatabaseURL = c.server.URL(m.password, m.need.Service.Name)
 		}
 	}
-	if len(caches(m.need)) > 0 { // of its own: what it writes is no part of the drill
+	if len(wiring.Caches(m.need)) > 0 { // of its own: what it writes is no part of the drill
 		l, err := c.lease()
 		if err != nil {
 			return nil, err
 		}
-		w.cache = l.port
+		w.Cache = l.Port
 		if err := m.startCache(ctx, c.supervisor, c.name+"-cache", w); err != nil {
 			return nil, err
 		}
 	}
-	for _, s := range thatRun(m.need) {
+	for _, s := range wiring.ThatRun(m.need) {
 		l, err := c.lease()
 		if err != nil {
 			return nil, err
 		}
-		w.urls[s.Name], out.URLs[s.Name] = l.url(), l.url()
+		w.URLs[s.Name], out.URLs[s.Name] = l.URL(), l.URL()
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	for _, s := range thatRun(m.need) {
+	for _, s := range wiring.ThatRun(m.need) {
 		g.Go(func() error {
-			dir, err := m.stage(ctx, s, release(m.need, s))
+			dir, err := m.stages.Release(ctx, s, wiring.Release(m.need, s), nil)
 			if err != nil {
 				return err
 			}
@@ -106,13 +111,13 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 				return err
 			}
 			name := c.name + "-" + s.Name
-			sp := m.spec(s, w, name, w.urls[s.Name], dir, secrets)
+			sp := m.spec(s, w, name, w.URLs[s.Name], dir, secrets)
 			if _, err := c.supervisor.add(sp); err != nil {
 				return err
 			}
 			client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
-			err = until(ctx, name+" is ready", func(ctx context.Context) error {
-				return askReady(ctx, client, w.urls[s.Name]+s.Ready)
+			err = database.Until(ctx, name+" is ready", func(ctx context.Context) error {
+				return proxy.AskReady(ctx, client, w.URLs[s.Name]+s.Ready)
 			})
 			if err != nil {
 				return fmt.Errorf("%w\n%s", err, lastLines(name, m.Log(name), 5))
@@ -128,7 +133,7 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 
 func (c *clone) node(ctx context.Context, port int) error {
 	m := c.machine
-	r, err := newRecipe(m.bin, m.installed, m.need)
+	r, err := database.NewRecipe(templateFormat, m.bin.Version, m.installed, m.need)
 	if err != nil {
 		return err
 	}
@@ -180,7 +185,7 @@ func (c *clone) close(ctx context.Context) error {
 		_ = l.Close() // an abstract socket has nothing to remove
 	}
 	c.leases = nil
-	err = errors.Join(removeTree(c.machine.nodeDir(c.name)), removeTree(c.machine.nodeDir(c.name+"-cache")))
+	err = errors.Join(artefact.RemoveTree(c.machine.nodeDir(c.name)), artefact.RemoveTree(c.machine.nodeDir(c.name+"-cache")))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

@@ -13,6 +13,8 @@ import (
 	embedded "github.com/fergusstrange/embedded-postgres"
 	"golang.org/x/sys/unix"
 
+	"backout/harness/environment/artefact"
+	"backout/harness/environment/ports"
 	"backout/harness/postgres"
 )
 
@@ -49,7 +51,7 @@ func (m *machine) findPostgres(ctx context.Context) error {
 // fetch gets PostgreSQL's programs into the cache, once, and returns them and where they were installed.
 func (m *machine) fetch(ctx context.Context) (bin postgres.Binaries, installed string, err error) {
 	installed = filepath.Join(m.cache, "postgresql-"+string(fetched))
-	lock, err := lockFile(ctx, installed+".lock", unix.LOCK_EX, func() { m.say("waiting for another run that fetches PostgreSQL") })
+	lock, err := artefact.LockFile(ctx, installed+".lock", unix.LOCK_EX, func() { m.say("waiting for another run that fetches PostgreSQL") })
 	if err != nil {
 		return bin, "", err
 	}
@@ -63,10 +65,10 @@ func (m *machine) fetch(ctx context.Context) (bin postgres.Binaries, installed s
 	if os.Geteuid() == 0 {
 		// As root the cache is often closed to the user whom PostgreSQL runs as.
 		home = filepath.Join(m.dir, "postgresql")
-		if err := copyTree(ctx, installed, home, nil); err != nil {
+		if err := artefact.CopyTree(ctx, installed, home, nil); err != nil {
 			return bin, "", err
 		}
-		if err := readable(home); err != nil {
+		if err := artefact.Readable(home); err != nil {
 			return bin, "", err
 		}
 	}
@@ -90,7 +92,7 @@ func (m *machine) download(ctx context.Context, home string) error {
 	if err != nil {
 		return err
 	}
-	defer removeTree(part)
+	defer artefact.RemoveTree(part)
 	data := filepath.Join(part, "data")
 	if err := os.Mkdir(data, 0o700); err != nil {
 		return err
@@ -99,14 +101,14 @@ func (m *machine) download(ctx context.Context, home string) error {
 	if err := os.WriteFile(filepath.Join(data, "PG_VERSION"), []byte(major+"\n"), 0o600); err != nil {
 		return err
 	}
-	l, err := leasePort()
+	l, err := ports.Take()
 	if err != nil {
 		return err
 	}
 	defer l.Close()
 	database := embedded.NewDatabase(embedded.DefaultConfig().
 		Version(fetched).
-		Port(uint32(l.port)).
+		Port(uint32(l.Port)).
 		BinaryRepositoryURL(strings.TrimSuffix(repository, "/")).
 		CachePath(filepath.Join(part, "archive")).
 		RuntimePath(filepath.Join(part, "runtime")).
@@ -132,7 +134,7 @@ func (m *machine) download(ctx context.Context, home string) error {
 		return err
 	}
 	// The user whom PostgreSQL runs as reads it.
-	if err := readable(filepath.Join(part, "unpacked")); err != nil {
+	if err := artefact.Readable(filepath.Join(part, "unpacked")); err != nil {
 		return err
 	}
 	if err := os.Rename(filepath.Join(part, "unpacked"), home); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {

@@ -18,21 +18,17 @@ import (
 
 	"backout/harness/cache"
 	"backout/harness/environment"
+	"backout/harness/environment/artefact"
+	"backout/harness/environment/control"
+	"backout/harness/environment/ports"
+	"backout/harness/environment/proxy"
+	"backout/harness/environment/wiring"
 	"backout/harness/postgres"
 	"backout/harness/service"
 )
 
-// Options of an environment. The zero value works.
-type Options struct {
-	Cache       string            // of templates, artefacts and fetched programs; empty: os.UserCacheDir()/backout
-	Temp        string            // the run's directory is made in it; empty: os.TempDir()
-	Register    string            // folder of the register; empty: environment.RegisterDir()
-	PostgresDir string            // of PostgreSQL's programs; empty: see postgres.Find
-	Fetch       bool              // fetch PostgreSQL's programs when the machine has none
-	Repository  string            // where they are fetched from; empty: Maven Central
-	Self        []string          // the command that runs Control, to which its arguments are added; empty: this program with "ctl"
-	Progress    func(text string) // tells people what takes long, when Need.Progress is nil; may be nil
-}
+// Options of an environment.
+type Options = environment.Options
 
 // machine is one drill's stage on this machine.
 type machine struct {
@@ -42,7 +38,7 @@ type machine struct {
 	state   string // folder of the register
 	self    []string
 	find    func(dir string) (postgres.Binaries, error) // postgres.Find
-	stages  keyed                                       // a release is staged once
+	stages  artefact.Stages
 
 	life context.Context // ends with Destroy
 	end  context.CancelFunc
@@ -64,14 +60,14 @@ type machine struct {
 	owner        *syscall.Credential // whom instances run as; nil: ourselves
 	password     string
 	cacheProgram cache.Program // where a service has a cache
-	wiring       wiring
+	wiring       wiring.Wiring
 	supervisor   *supervisor
-	control      *controlServer
-	proxies      map[string]*proxy
+	control      *control.Server
+	proxies      map[string]*proxy.Proxy
 	stubs        map[string]string // "SERVICE/STUB" -> its URL
 	instances    []service.Instance
 	nodes        []*node
-	leases       []*lease
+	leases       []*ports.Lease
 	cleanups     []*cleanup
 	clones       int
 	tails        map[string]string // of logs, kept when the directory goes
@@ -102,7 +98,7 @@ type node struct {
 // New makes an environment. It starts and writes nothing before Provision or Stage.
 func New(o Options) (environment.Environment, error) {
 	m := &machine{options: o, cache: o.Cache, temp: o.Temp, state: o.Register, self: o.Self, find: postgres.Find,
-		proxies: map[string]*proxy{}, stubs: map[string]string{}, known: make(chan struct{}), tails: map[string]string{}}
+		proxies: map[string]*proxy.Proxy{}, stubs: map[string]string{}, known: make(chan struct{}), tails: map[string]string{}}
 	if m.cache == "" {
 		dir, err := os.UserCacheDir()
 		if err != nil {
@@ -175,8 +171,9 @@ func (m *machine) makeDirectory() error {
 	}
 	m.mu.Lock()
 	m.dir = dir
+	m.stages.Cache, m.stages.Dir, m.stages.Say = m.cache, filepath.Join(dir, "releases"), m.say
 	m.mu.Unlock()
-	spread(dir)
+	artefact.Spread(dir)
 	for _, sub := range []struct {
 		name string
 		mode os.FileMode
@@ -215,7 +212,7 @@ func (m *machine) say(text string) {
 
 // Stage implements environment.Environment. Before Provision has been called it waits for that call, which says whose
 // release it is.
-func (m *machine) Stage(ctx context.Context, r *service.Release) (string, error) {
+func (m *machine) Stage(ctx context.Context, r *service.Release, overlay map[string]string) (string, error) {
 	ctx, done, err := m.begin(ctx)
 	if err != nil {
 		return "", fmt.Errorf("stage %s: %w", r.Name, err)
@@ -226,34 +223,34 @@ func (m *machine) Stage(ctx context.Context, r *service.Release) (string, error)
 	case <-ctx.Done():
 		return "", fmt.Errorf("stage %s: wait for Provision, which names the services: %w", r.Name, ctx.Err())
 	}
-	s, err := m.serviceOf(r)
+	s, err := wiring.ServiceOf(m.need, r)
 	if err != nil {
 		return "", fmt.Errorf("stage %s: %w", r.Name, err)
 	}
 	if err := m.prepare(); err != nil {
 		return "", fmt.Errorf("stage %s: %w", r.Name, err)
 	}
-	return m.stage(ctx, s, r)
+	return m.stages.Release(ctx, s, r, overlay)
 }
 
-// serviceOf tells whose release it is: its folder is SERVICE/releases/NAME.
-func (m *machine) serviceOf(r *service.Release) (*service.Service, error) {
-	for _, s := range services(m.need) {
-		if r == release(m.need, s) {
-			return s, nil
-		}
+// Artefact implements environment.Environment.
+func (m *machine) Artefact(ctx context.Context, r *service.Release) error {
+	dir, err := m.Stage(ctx, r, nil)
+	if err != nil {
+		return fmt.Errorf("the artefact of %s: %w", r.Name, err)
 	}
-	home := filepath.Dir(filepath.Dir(r.Dir))
-	for _, s := range services(m.need) {
-		if r.Dir != "" && filepath.Clean(s.Dir) == home {
-			return s, nil
-		}
+	p := r.Service.Process
+	if p == nil || len(p.Command) == 0 || filepath.IsAbs(p.Command[0]) || !strings.Contains(p.Command[0], "/") {
+		return nil
 	}
-	if r.Dir == "" {
-		return m.need.Service, nil
+	if _, err := os.Stat(filepath.Join(dir, p.Command[0])); err != nil {
+		return fmt.Errorf("the artefact of %s is not there: %w", r.Name, err)
 	}
-	return nil, fmt.Errorf("its folder %s is in none of this drill's services", r.Dir)
+	return nil
 }
+
+// Faults implements environment.Environment.
+func (m *machine) Faults() fault.Place { return fault.Place{} }
 
 // Variables implements environment.Environment.
 func (m *machine) Variables() map[string]string {
@@ -263,9 +260,9 @@ func (m *machine) Variables() map[string]string {
 	if m.need.Service == nil {
 		return vars
 	}
-	if m.wiring.cache != 0 {
+	if m.wiring.Cache != 0 {
 		for name, c := range m.need.Service.Caches {
-			vars[c.URL] = m.wiring.cacheURL(m.need.Service, name)
+			vars[c.URL] = m.wiring.CacheURL(m.need.Service, name)
 		}
 	}
 	if m.need.Service.Database == nil {
@@ -277,7 +274,7 @@ func (m *machine) Variables() map[string]string {
 		if n.name != "primary" {
 			key += "_" + strings.ToUpper(n.name)
 		}
-		vars[key] = m.wiring.databaseURL(name, n.name, migrator(name))
+		vars[key] = m.wiring.DatabaseURL(name, n.name, wiring.Migrator(name))
 	}
 	return vars
 }
@@ -315,7 +312,7 @@ func (m *machine) URL(name string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p := m.proxies[name]; p != nil {
-		return p.url()
+		return p.URL()
 	}
 	return m.stubs[name]
 }
@@ -468,7 +465,7 @@ func (m *machine) destroy(ctx context.Context) error {
 			m.tails[name] = t
 			m.mu.Unlock()
 		}
-		if err := removeTree(dir); err != nil {
+		if err := artefact.RemoveTree(dir); err != nil {
 			return err
 		}
 	}
@@ -480,27 +477,6 @@ func (m *machine) destroy(ctx context.Context) error {
 		return register.Remove()
 	}
 	return nil
-}
-
-// keyed are locks by name.
-type keyed struct {
-	mu    sync.Mutex
-	locks map[string]*sync.Mutex
-}
-
-func (k *keyed) lock(name string) (unlock func()) {
-	k.mu.Lock()
-	if k.locks == nil {
-		k.locks = map[string]*sync.Mutex{}
-	}
-	l := k.locks[name]
-	if l == nil {
-		l = &sync.Mutex{}
-		k.locks[name] = l
-	}
-	k.mu.Unlock()
-	l.Lock()
-	return l.Unlock
 }
 
 // lastLines of a log, for an error.

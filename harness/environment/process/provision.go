@@ -14,6 +14,11 @@ import (
 
 	"backout/harness/cache"
 	"backout/harness/environment"
+	"backout/harness/environment/control"
+	"backout/harness/environment/database"
+	"backout/harness/environment/ports"
+	"backout/harness/environment/proxy"
+	"backout/harness/environment/wiring"
 	"backout/harness/service"
 )
 
@@ -49,14 +54,14 @@ func check(need environment.Need) error {
 	if need.Service == nil || need.Good == nil {
 		return errors.New("a service and its good release are needed")
 	}
-	for _, s := range services(need) {
+	for _, s := range wiring.Services(need) {
 		if s.Process == nil && s.Instances == 0 {
 			continue // a schema alone
 		}
 		if s.Process == nil || len(s.Process.Command) == 0 {
 			return fmt.Errorf("%s has no run.process.command: it does not run as processes", s.Path)
 		}
-		if release(need, s) == nil {
+		if wiring.Release(need, s) == nil {
 			return fmt.Errorf("%s: it is not said which release of %s runs", s.Path, s.Name)
 		}
 	}
@@ -77,12 +82,12 @@ func (m *machine) provisionAll(ctx context.Context) error {
 	if err := m.prepare(); err != nil {
 		return err
 	}
-	if len(m.roles()) > 0 {
+	if len(wiring.Roles(m.need)) > 0 {
 		if err := m.findPostgres(ctx); err != nil {
 			return err
 		}
 	}
-	if len(caches(m.need)) > 0 {
+	if len(wiring.Caches(m.need)) > 0 {
 		program, err := cache.Find()
 		if err != nil {
 			return err
@@ -96,9 +101,9 @@ func (m *machine) provisionAll(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	staging, sctx := errgroup.WithContext(ctx)
-	for _, s := range services(m.need) {
+	for _, s := range wiring.Services(m.need) {
 		staging.Go(func() error {
-			dir, err := m.stage(sctx, s, release(m.need, s))
+			dir, err := m.stages.Release(sctx, s, wiring.Release(m.need, s), nil)
 			if err != nil {
 				return err
 			}
@@ -106,7 +111,7 @@ func (m *machine) provisionAll(ctx context.Context) error {
 			return m.link(s, dir)
 		})
 	}
-	if len(caches(m.need)) > 0 {
+	if len(wiring.Caches(m.need)) > 0 {
 		staging.Go(func() error { // like a release: instances wait for it
 			defer m.mark("cache open")
 			own := newSupervisor(m.register, m.owner) // out of reach of the scripts that restart instances
@@ -121,8 +126,8 @@ func (m *machine) provisionAll(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		var inSync func(context.Context) error
-		if roles := m.roles(); len(roles) > 0 {
-			r, err := newRecipe(m.bin, m.installed, m.need)
+		if roles := wiring.Roles(m.need); len(roles) > 0 {
+			r, err := database.NewRecipe(templateFormat, m.bin.Version, m.installed, m.need)
 			if err != nil {
 				return err
 			}
@@ -153,55 +158,38 @@ func (m *machine) provisionAll(ctx context.Context) error {
 	return g.Wait()
 }
 
-// roles of the nodes that this drill has; none when no service has a database.
-func (m *machine) roles() []string {
-	var roles []string
-	for _, s := range services(m.need) {
-		if s.Database != nil {
-			roles = []string{"primary"}
-		}
-	}
-	if m.need.Streaming {
-		roles = append(roles, "streaming")
-	}
-	if m.need.Logical {
-		roles = append(roles, "logical")
-	}
-	return roles
-}
-
 // wire chooses all ports before anything starts, so that every URL is known to everybody.
 func (m *machine) wire() error {
 	m.mu.Lock()
-	m.password = newPassword()
-	m.wiring = wiring{need: m.need, password: m.password, ports: map[string]int{}, urls: map[string]string{}, data: filepath.Join(m.dir, "data")}
+	m.password = database.NewPassword()
+	m.wiring = wiring.Wiring{Need: m.need, Password: m.password, Host: "127.0.0.1", Ports: map[string]int{}, URLs: map[string]string{}, Data: filepath.Join(m.dir, "data")}
 	m.mu.Unlock()
-	for _, role := range m.roles() {
-		l, err := leasePort()
+	for _, role := range wiring.Roles(m.need) {
+		l, err := ports.Take()
 		if err != nil {
 			return err
 		}
 		m.leases = append(m.leases, l)
-		m.wiring.ports[role] = l.port
+		m.wiring.Ports[role] = l.Port
 	}
-	if len(caches(m.need)) > 0 {
-		l, err := leasePort()
+	if len(wiring.Caches(m.need)) > 0 {
+		l, err := ports.Take()
 		if err != nil {
 			return err
 		}
 		m.leases = append(m.leases, l)
 		m.mu.Lock()
-		m.wiring.cache = l.port
+		m.wiring.Cache = l.Port
 		m.mu.Unlock()
 	}
 	if err := m.startStubs(); err != nil {
 		return err
 	}
-	maps.Copy(m.wiring.urls, m.stubs)
+	maps.Copy(m.wiring.URLs, m.stubs)
 	m.supervisor = newSupervisor(m.register, m.owner)
 	m.onDestroy("supervisor", m.supervisor.Close)
-	for _, s := range thatRun(m.need) {
-		p, err := newProxy(s.Name, s.Ready)
+	for _, s := range wiring.ThatRun(m.need) {
+		p, err := proxy.New(proxy.Config{Service: s.Name, Ready: s.Ready, Listen: "127.0.0.1:0", Control: service.Here})
 		if err != nil {
 			return err
 		}
@@ -209,26 +197,26 @@ func (m *machine) wire() error {
 		m.mu.Lock()
 		m.proxies[s.Name] = p
 		m.mu.Unlock()
-		m.wiring.urls[s.Name] = p.url()
+		m.wiring.URLs[s.Name] = p.URL()
 		for n := range max(1, s.Instances) {
-			l, err := leasePort()
+			l, err := ports.Take()
 			if err != nil {
 				return err
 			}
 			m.leases = append(m.leases, l)
 			m.mu.Lock()
-			m.instances = append(m.instances, service.Instance{Name: fmt.Sprintf("%s-%d", s.Name, n+1), Service: s.Name, URL: l.url()})
+			m.instances = append(m.instances, service.Instance{Name: fmt.Sprintf("%s-%d", s.Name, n+1), Service: s.Name, URL: l.URL()})
 			m.mu.Unlock()
 		}
 	}
 	socket := filepath.Join(m.dir, "control")
-	control, err := serveControl(socket, m.command)
+	server, err := control.Serve(socket, m.orders())
 	if err != nil {
 		return err
 	}
-	m.control = control
-	m.onDestroy("control socket", func(context.Context) error { return control.Close() })
-	return writeWrappers(filepath.Join(m.dir, "bin"), socket, m.self)
+	m.control = server
+	m.onDestroy("control socket", func(context.Context) error { return server.Close() })
+	return control.Wrappers(filepath.Join(m.dir, "bin"), socket, m.self)
 }
 
 // link points the links of a service's instances to a staged release.
@@ -251,7 +239,7 @@ func (m *machine) link(s *service.Service, dir string) error {
 // startInstances starts all instances of all services and waits until their proxies see them ready.
 func (m *machine) startInstances(ctx context.Context) error {
 	all := m.Instances()
-	for _, s := range thatRun(m.need) {
+	for _, s := range wiring.ThatRun(m.need) {
 		_, secrets, err := s.SecretValues()
 		if err != nil {
 			return err
@@ -269,15 +257,15 @@ func (m *machine) startInstances(ctx context.Context) error {
 			all[n].Restarts = func() int { return int(i.restarts.Load()) }
 			names, addresses = append(names, i.name), append(addresses, i.address)
 		}
-		m.proxies[s.Name].watch(names, addresses)
+		m.proxies[s.Name].Watch(names, addresses)
 	}
 	m.mu.Lock()
 	m.instances = all
 	m.mu.Unlock()
-	for _, s := range thatRun(m.need) {
+	for _, s := range wiring.ThatRun(m.need) {
 		within := cmp.Or(s.ReadyWithin, time.Minute)
 		ready, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not within %s (service.yaml: ready: {path: %s, within: %s})", within, s.Ready, within))
-		err := m.proxies[s.Name].waitAll(ready)
+		err := m.proxies[s.Name].WaitAll(ready)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, m.lastWords(s.Name))
@@ -298,16 +286,16 @@ func (m *machine) lastWords(service string) string {
 }
 
 // spec says how an instance of s is run.
-func (m *machine) spec(s *service.Service, w wiring, name, url, link string, secrets map[string]string) spec {
+func (m *machine) spec(s *service.Service, w wiring.Wiring, name, url, link string, secrets map[string]string) spec {
 	address := url[len("http://"):]
 	return spec{name: name, service: s.Name, link: link, address: address, command: s.Process.Command,
 		log: filepath.Join(m.dir, "logs", name+".log"),
 		env: func(release string) ([]string, error) {
-			data, err := w.dataDir(s)
+			data, err := w.DataDir(s)
 			if err != nil {
 				return nil, err
 			}
 			own := map[string]string{"address": address, "release": release, "instance": name, "data": data}
-			return w.environ(s, own, filepath.Join(m.dir, "tmp"), secrets)
+			return w.Environ(s, own, filepath.Join(m.dir, "tmp"), secrets)
 		}}
 }

@@ -1,4 +1,6 @@
-package process
+// Package artefact makes what is deployed: the deployed directory of a release, from its folder, the service's scripts
+// and migrations, and what the service's build makes of it. It knows no environment.
+package artefact
 
 import (
 	"context"
@@ -23,11 +25,20 @@ import (
 	"backout/harness/service"
 )
 
-// stage makes releases/SERVICE/RELEASE in the run's directory: the release's folder, the service's own scripts, the
-// artefact, and the service's migrations with the release's laid over them.
-func (m *machine) stage(ctx context.Context, s *service.Service, r *service.Release) (dir string, err error) {
-	dir = filepath.Join(m.dir, "releases", s.Name, r.Name)
-	unlock := m.stages.lock(dir)
+// Stages makes the deployed directories of one drill's releases, each once.
+type Stages struct {
+	Cache string            // folder of what builds have made
+	Dir   string            // the deployed directories are Dir/SERVICE/RELEASE
+	Say   func(text string) // tells people what takes long
+
+	once Keyed
+}
+
+// Release makes SERVICE/RELEASE: the release's folder, the service's own scripts, the artefact, and the service's
+// migrations with the release's laid over them. The files of overlay, path -> text, take the place of those of their name.
+func (g *Stages) Release(ctx context.Context, s *service.Service, r *service.Release, overlay map[string]string) (dir string, err error) {
+	dir = filepath.Join(g.Dir, s.Name, r.Name)
+	unlock := g.once.Lock(dir)
 	defer unlock()
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
@@ -52,58 +63,72 @@ func (m *machine) stage(ctx context.Context, s *service.Service, r *service.Rele
 		return "", err
 	}
 	if s.Dir != "" {
-		if err := (tree{from: s.Dir, to: part, how: scripts}).copy(ctx); err != nil {
+		if err := (Tree{From: s.Dir, To: part, How: scripts}).Copy(ctx); err != nil {
 			return "", err
 		}
 	}
 	if r.Dir != "" {
-		notMigrations := func(path string, d fs.DirEntry) how {
+		notMigrations := func(path string, d fs.DirEntry) How {
 			if path == "migrations" {
-				return skipped
+				return Skipped
 			}
-			return copied
+			return Copied
 		}
-		if err := (tree{from: r.Dir, to: part, how: notMigrations}).copy(ctx); err != nil {
+		if err := (Tree{From: r.Dir, To: part, How: notMigrations}).Copy(ctx); err != nil {
 			return "", err
 		}
 	}
 	if s.Process != nil && len(s.Process.Build) > 0 {
-		artefact, unlock, err := m.artefact(ctx, s, r)
+		artefact, unlock, err := g.artefact(ctx, s, r)
 		if err != nil {
 			return "", err
 		}
-		err = copyTree(ctx, artefact, part, nil)
+		err = CopyTree(ctx, artefact, part, nil)
 		unlock()
 		if err != nil {
 			return "", err
 		}
 	}
-	files, err := migrations(s, r)
+	files, err := Migrations(s, r)
 	if err != nil {
 		return "", err
 	}
-	if err := writeFiles(filepath.Join(part, "migrations"), files); err != nil {
+	if err := WriteFiles(filepath.Join(part, "migrations"), files); err != nil {
 		return "", err
 	}
-	if err := readable(part); err != nil {
+	for path, text := range overlay {
+		if err := replace(filepath.Join(part, path), text); err != nil {
+			return "", fmt.Errorf("put %s in place: %w", path, err)
+		}
+	}
+	if err := Readable(part); err != nil {
 		return "", err
 	}
 	return dir, os.Rename(part, dir)
 }
 
-// scripts copies the programs at the top of the service's folder, such as deploy, and nothing else of it.
-func scripts(path string, d fs.DirEntry) how {
-	if !d.Type().IsRegular() {
-		return skipped
+// replace writes a file anew and keeps whether it is a program.
+func replace(path, text string) error {
+	mode := os.FileMode(0o644)
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
 	}
-	if info, err := d.Info(); err != nil || info.Mode()&0o111 == 0 {
-		return skipped
-	}
-	return copied
+	return os.WriteFile(path, []byte(text), mode)
 }
 
-// readable lets the user whom instances run as read what was staged.
-func readable(dir string) error {
+// scripts copies the programs at the top of the service's folder, such as deploy, and nothing else of it.
+func scripts(path string, d fs.DirEntry) How {
+	if !d.Type().IsRegular() {
+		return Skipped
+	}
+	if info, err := d.Info(); err != nil || info.Mode()&0o111 == 0 {
+		return Skipped
+	}
+	return Copied
+}
+
+// Readable lets the user whom instances run as read what was staged.
+func Readable(dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.Type()&fs.ModeSymlink != 0 {
 			return err
@@ -123,12 +148,12 @@ func readable(dir string) error {
 	})
 }
 
-// migrations are the service's, and laid over them the release's: a file of the release takes the place of one with
+// Migrations are the service's, and laid over them the release's: a file of the release takes the place of one with
 // the same name or the same number.
-func migrations(s *service.Service, r *service.Release) (map[string][]byte, error) {
+func Migrations(s *service.Service, r *service.Release) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	if s.Database != nil && s.Database.Migrations != "" {
-		if err := readFiles(within(s.Dir, s.Database.Migrations), files); err != nil {
+		if err := readFiles(Within(s.Dir, s.Database.Migrations), files); err != nil {
 			return nil, fmt.Errorf("migrations of %s: %w", s.Name, err)
 		}
 	}
@@ -182,7 +207,8 @@ func readFiles(dir string, into map[string][]byte) error {
 	return nil
 }
 
-func writeFiles(dir string, files map[string][]byte) error {
+// WriteFiles writes files, name -> text, into dir, which is made if there is anything to write.
+func WriteFiles(dir string, files map[string][]byte) error {
 	if len(files) == 0 {
 		return nil
 	}
@@ -197,7 +223,8 @@ func writeFiles(dir string, files map[string][]byte) error {
 	return nil
 }
 
-func within(dir, path string) string {
+// Within is path, taken from dir when it is not absolute.
+func Within(dir, path string) string {
 	if filepath.IsAbs(path) {
 		return path
 	}
@@ -206,14 +233,14 @@ func within(dir, path string) string {
 
 // artefact is the folder of what the service's build makes of a release, built once for the same sources and kept in
 // the cache. The caller copies from it, then unlocks it.
-func (m *machine) artefact(ctx context.Context, s *service.Service, r *service.Release) (dir string, unlock func(), err error) {
+func (g *Stages) artefact(ctx context.Context, s *service.Service, r *service.Release) (dir string, unlock func(), err error) {
 	key, err := sourcesKey(s, r)
 	if err != nil {
 		return "", nil, err
 	}
-	dir = filepath.Join(m.cache, "artefacts", s.Name+"-"+r.Name+"-"+key[:24])
-	unlock, err = once(ctx, dir, 100, nil, func(part string) error {
-		m.say(fmt.Sprintf("building %s %s", s.Name, r.Name))
+	dir = filepath.Join(g.Cache, "artefacts", s.Name+"-"+r.Name+"-"+key[:24])
+	unlock, err = Once(ctx, dir, 100, nil, func(part string) error {
+		g.Say(fmt.Sprintf("building %s %s", s.Name, r.Name))
 		return build(ctx, s, r, part)
 	})
 	if err != nil {
@@ -228,7 +255,7 @@ func build(ctx context.Context, s *service.Service, r *service.Release, out stri
 	cmd := exec.CommandContext(ctx, program, s.Process.Build[1:]...)
 	cmd.Dir = s.Dir
 	cmd.Env = append(os.Environ(), "OUT="+out, "RELEASE="+r.Dir)
-	return spoken(cmd, fmt.Sprintf("cd %s && OUT=%s RELEASE=%s %s", s.Dir, out, r.Dir, strings.Join(s.Process.Build, " ")))
+	return Spoken(cmd, fmt.Sprintf("cd %s && OUT=%s RELEASE=%s %s", s.Dir, out, r.Dir, strings.Join(s.Process.Build, " ")))
 }
 
 // sourcesKey is a digest of what a build depends on: the service's folder without its other releases, the release's
@@ -236,11 +263,11 @@ func build(ctx context.Context, s *service.Service, r *service.Release, out stri
 func sourcesKey(s *service.Service, r *service.Release) (string, error) {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "artefact 1\n%s/%s %s\n%q\n", runtime.GOOS, runtime.GOARCH, runtime.Version(), s.Process.Build)
-	if err := hashTree(sum, s.Dir, func(path string) bool { return path == "releases" }); err != nil {
+	if err := HashTree(sum, s.Dir, func(path string) bool { return path == "releases" }); err != nil {
 		return "", err
 	}
 	if r.Dir != "" {
-		if err := hashTree(sum, r.Dir, nil); err != nil {
+		if err := HashTree(sum, r.Dir, nil); err != nil {
 			return "", err
 		}
 	}
@@ -258,7 +285,8 @@ func sourcesKey(s *service.Service, r *service.Release) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-func hashTree(sum io.Writer, root string, skip func(path string) bool) error {
+// HashTree adds the names, modes and contents of the files below root; skip, which may be nil, leaves paths out.
+func HashTree(sum io.Writer, root string, skip func(path string) bool) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -286,12 +314,12 @@ func hashTree(sum io.Writer, root string, skip func(path string) bool) error {
 	})
 }
 
-// once makes a folder of the cache if it is not there yet, whoever comes first, and returns it locked against removal.
+// Once makes a folder of the cache if it is not there yet, whoever comes first, and returns it locked against removal.
 // keep is how many such folders stay in the cache.
-func once(ctx context.Context, dir string, keep int, waiting func(), make func(part string) error) (unlock func(), err error) {
+func Once(ctx context.Context, dir string, keep int, waiting func(), make func(part string) error) (unlock func(), err error) {
 	lock := dir + ".lock"
 	for {
-		file, err := lockFile(ctx, lock, unix.LOCK_SH, waiting)
+		file, err := LockFile(ctx, lock, unix.LOCK_SH, waiting)
 		if err != nil {
 			return nil, err
 		}
@@ -308,7 +336,7 @@ func once(ctx context.Context, dir string, keep int, waiting func(), make func(p
 }
 
 func makeOnce(ctx context.Context, dir, lock string, keep int, waiting func(), make func(part string) error) error {
-	file, err := lockFile(ctx, lock, unix.LOCK_EX, waiting)
+	file, err := LockFile(ctx, lock, unix.LOCK_EX, waiting)
 	if err != nil {
 		return err
 	}
@@ -320,7 +348,7 @@ func makeOnce(ctx context.Context, dir, lock string, keep int, waiting func(), m
 	if err != nil {
 		return err
 	}
-	defer removeTree(part)
+	defer RemoveTree(part)
 	if err := make(part); err != nil {
 		return err
 	}
@@ -352,7 +380,7 @@ func prune(parent, except string, keep int) {
 		path := filepath.Join(parent, e.Name())
 		if strings.HasPrefix(e.Name(), ".part-") {
 			if time.Since(info.ModTime()) > 24*time.Hour { // of a run that was killed
-				_ = removeTree(path)
+				_ = RemoveTree(path)
 			}
 			continue
 		}
@@ -368,7 +396,7 @@ func prune(parent, except string, keep int) {
 			continue
 		}
 		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			_ = removeTree(f.path)
+			_ = RemoveTree(f.path)
 			_ = os.Remove(lock.Name())
 		}
 		lock.Close()

@@ -1,4 +1,4 @@
-package process
+package artefact
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile waits for a lock that runs share through a file. waiting, which may be nil, is called once when somebody
+// LockFile waits for a lock that runs share through a file. waiting, which may be nil, is called once when somebody
 // else has it.
-func lockFile(ctx context.Context, path string, how int, waiting func()) (*os.File, error) {
+func LockFile(ctx context.Context, path string, how int, waiting func()) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}

@@ -1,4 +1,5 @@
-package process
+// Package proxy is what stands between users and instances: a service's way in, and stubs of what services call.
+package proxy
 
 import (
 	"context"
@@ -15,20 +16,19 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"backout/harness/service"
 )
 
 // header is how the proxy says which instance an answer is from, its own answers in place of an instance included.
 const header = "X-Upstream"
 
-// proxy is a service's way in: round robin over the instances that are in and healthy. It sends a request once: when an
+// Proxy is a service's way in: round robin over the instances that are in and healthy. It sends a request once: when an
 // instance fails, the user sees it.
-type proxy struct {
+type Proxy struct {
 	service  string
 	listener net.Listener
 	server   *http.Server
 	ready    string // path of the readiness check
+	control  func(network, address string, c syscall.RawConn) error
 	every    time.Duration
 	stop     context.CancelFunc
 	checks   sync.WaitGroup
@@ -45,7 +45,7 @@ type upstream struct {
 	forward   *httputil.ReverseProxy
 	transport *http.Transport
 
-	// Guarded by proxy.mu.
+	// Guarded by Proxy.mu.
 	in       bool
 	healthy  bool
 	why      string // why it is not healthy
@@ -53,23 +53,34 @@ type upstream struct {
 	drained  chan struct{} // closed when inFlight reaches 0; nil when nobody waits
 }
 
-// newProxy listens on a free loopback port. It answers 503 until upstreams are added and healthy.
-func newProxy(service, ready string) (*proxy, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// Config of a proxy.
+type Config struct {
+	Service string
+	Ready   string // path of the readiness check
+	Listen  string // host:port
+	// Control is called before a connection is made, see net.Dialer; service.Here lets none leave this machine.
+	Control func(network, address string, c syscall.RawConn) error
+}
+
+// New listens. It answers 503 until upstreams are added and healthy.
+func New(c Config) (*Proxy, error) {
+	service := c.Service
+	l, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("start the proxy of %s: %w", service, err)
 	}
-	p := &proxy{service: service, listener: l, ready: ready, every: 100 * time.Millisecond}
+	p := &Proxy{service: service, listener: l, ready: c.Ready, control: c.Control, every: 100 * time.Millisecond}
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: log.New(io.Discard, "", 0)} // users see what fails, and evidence has it from them
 	go p.server.Serve(l)
 	return p, nil
 }
 
-func (p *proxy) url() string { return "http://" + p.listener.Addr().String() }
+// URL is where users go in.
+func (p *Proxy) URL() string { return "http://" + p.listener.Addr().String() }
 
-// watch adds the upstreams and checks their health from now on. They are in.
-func (p *proxy) watch(names, addresses []string) {
+// Watch adds the upstreams and checks their health from now on. They are in.
+func (p *Proxy) Watch(names, addresses []string) {
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	buffers := &pool{}
@@ -82,9 +93,9 @@ func (p *proxy) watch(names, addresses []string) {
 	}
 }
 
-func newUpstream(p *proxy, name, address string, buffers httputil.BufferPool) *upstream {
+func newUpstream(p *Proxy, name, address string, buffers httputil.BufferPool) *upstream {
 	u := &upstream{name: name, address: address, in: true, why: "not checked yet"}
-	dialer := &net.Dialer{Timeout: time.Second, Control: service.Here}
+	dialer := &net.Dialer{Timeout: time.Second, Control: p.control}
 	u.transport = &http.Transport{
 		DialContext:         dialer.DialContext,
 		MaxIdleConns:        512,
@@ -155,7 +166,7 @@ func (b *pool) Get() []byte {
 
 func (b *pool) Put(v []byte) { b.p.Put(&v) }
 
-func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u := p.take()
 	if u == nil {
 		http.Error(w, "no instance of "+p.service+" is in and healthy", http.StatusServiceUnavailable)
@@ -166,7 +177,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // take is the next instance that is in and healthy, or nil.
-func (p *proxy) take() *upstream {
+func (p *Proxy) take() *upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for range p.upstreams {
@@ -180,7 +191,7 @@ func (p *proxy) take() *upstream {
 	return nil
 }
 
-func (p *proxy) release(u *upstream) {
+func (p *Proxy) release(u *upstream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u.inFlight--
@@ -191,9 +202,9 @@ func (p *proxy) release(u *upstream) {
 }
 
 // fail takes an instance that cannot be reached out of the rotation until its readiness answers again.
-func (p *proxy) fail(u *upstream, err error) { p.set(u, err) }
+func (p *Proxy) fail(u *upstream, err error) { p.set(u, err) }
 
-func (p *proxy) set(u *upstream, err error) {
+func (p *Proxy) set(u *upstream, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u.healthy, u.why = err == nil, ""
@@ -203,17 +214,17 @@ func (p *proxy) set(u *upstream, err error) {
 }
 
 // check asks for readiness again and again.
-func (p *proxy) check(ctx context.Context, u *upstream) {
+func (p *Proxy) check(ctx context.Context, u *upstream) {
 	client := &http.Client{
 		Timeout:       time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: time.Second, Control: service.Here}).DialContext, IdleConnTimeout: 4 * time.Second},
+		Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: time.Second, Control: p.control}).DialContext, IdleConnTimeout: 4 * time.Second},
 	}
 	defer client.CloseIdleConnections()
 	tick := time.NewTicker(p.every)
 	defer tick.Stop()
 	for {
-		err := askReady(ctx, client, "http://"+u.address+p.ready)
+		err := AskReady(ctx, client, "http://"+u.address+p.ready)
 		if ctx.Err() != nil {
 			return
 		}
@@ -233,7 +244,8 @@ func (p *proxy) check(ctx context.Context, u *upstream) {
 	}
 }
 
-func askReady(ctx context.Context, client *http.Client, url string) error {
+// AskReady is nil when a readiness check answers with a success.
+func AskReady(ctx context.Context, client *http.Client, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
@@ -256,19 +268,25 @@ func askReady(ctx context.Context, client *http.Client, url string) error {
 	return nil
 }
 
-func (p *proxy) find(name string) *upstream {
+func (p *Proxy) find(name string) (*upstream, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var names []string
 	for _, u := range p.upstreams {
 		if u.name == name {
-			return u
+			return u, nil
 		}
+		names = append(names, u.name)
 	}
-	return nil
+	return nil, fmt.Errorf("no instance of %s is named %q; there are %s", p.service, name, strings.Join(names, ", "))
 }
 
-// out takes an instance out of the rotation and waits until the requests that it has are done.
-func (p *proxy) out(ctx context.Context, u *upstream) error {
+// Out takes an instance out of the rotation and waits until the requests that it has are done.
+func (p *Proxy) Out(ctx context.Context, name string) error {
+	u, err := p.find(name)
+	if err != nil {
+		return err
+	}
 	p.mu.Lock()
 	u.in = false
 	var drained chan struct{}
@@ -295,8 +313,12 @@ func (p *proxy) out(ctx context.Context, u *upstream) error {
 	return nil
 }
 
-// in puts an instance back when its readiness answers, asked now.
-func (p *proxy) in(ctx context.Context, u *upstream) error {
+// In puts an instance back when its readiness answers, asked now.
+func (p *Proxy) In(ctx context.Context, name string) error {
+	u, err := p.find(name)
+	if err != nil {
+		return err
+	}
 	if err := p.wait(ctx, u); err != nil {
 		return fmt.Errorf("put %s in: %w", u.name, err)
 	}
@@ -306,15 +328,47 @@ func (p *proxy) in(ctx context.Context, u *upstream) error {
 	return nil
 }
 
-// wait returns when the instance's readiness answers, asked now.
-func (p *proxy) wait(ctx context.Context, u *upstream) error {
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere},
+// Switch sends users to exactly these instances, in one go, once each of them has answered that it is ready. Requests that
+// the others have are not cut off; it does not wait for them.
+func (p *Proxy) Switch(ctx context.Context, names []string) error {
+	chosen := map[*upstream]bool{}
+	for _, name := range names {
+		u, err := p.find(name)
+		if err != nil {
+			return err
+		}
+		if err := p.wait(ctx, u); err != nil {
+			return fmt.Errorf("switch to %s: %w", name, err)
+		}
+		chosen[u] = true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.upstreams {
+		if u.in = chosen[u]; u.in {
+			u.healthy, u.why = true, ""
+		}
+	}
+	return nil
+}
+
+// Wait returns when an instance's readiness answers, asked now.
+func (p *Proxy) Wait(ctx context.Context, name string) error {
+	u, err := p.find(name)
+	if err != nil {
+		return err
+	}
+	return p.wait(ctx, u)
+}
+
+func (p *Proxy) wait(ctx context.Context, u *upstream) error {
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: time.Second, Control: p.control}).DialContext},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	last := errors.New("not asked yet")
 	for {
-		err := askReady(ctx, client, "http://"+u.address+p.ready)
+		err := AskReady(ctx, client, "http://"+u.address+p.ready)
 		if err == nil {
 			return nil
 		}
@@ -329,8 +383,8 @@ func (p *proxy) wait(ctx context.Context, u *upstream) error {
 	}
 }
 
-// waitAll returns when every upstream is in and healthy.
-func (p *proxy) waitAll(ctx context.Context) error {
+// WaitAll returns when every upstream is in and healthy.
+func (p *Proxy) WaitAll(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -353,8 +407,12 @@ func (p *proxy) waitAll(ctx context.Context) error {
 	}
 }
 
-// state of an upstream in words.
-func (p *proxy) state(u *upstream) string {
+// State of an instance in words.
+func (p *Proxy) State(name string) string {
+	u, err := p.find(name)
+	if err != nil {
+		return err.Error()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	in := map[bool]string{true: "in", false: "out"}[u.in]
@@ -365,7 +423,7 @@ func (p *proxy) state(u *upstream) string {
 }
 
 // Close cuts all connections. It may be called again.
-func (p *proxy) Close() error {
+func (p *Proxy) Close() error {
 	if p.stop != nil {
 		p.stop()
 	}

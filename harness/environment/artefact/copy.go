@@ -1,4 +1,4 @@
-package process
+package artefact
 
 import (
 	"context"
@@ -12,26 +12,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How an entry of a tree is copied.
-type how int
+// How an entry of a tree is Copied.
+type How int
 
 const (
-	copied how = iota
-	skipped
-	linked // as one more name of the same file, where that can be: for files that nobody writes to
+	Copied How = iota
+	Skipped
+	Linked // as one more name of the same file, where that can be: for files that nobody writes to
 )
 
-// tree is a folder to be copied.
-type tree struct {
-	from, to string                               // to is made if it is absent; files that are there already are replaced
-	owner    *syscall.Credential                  // of the copy; nil: ourselves
-	how      func(path string, d fs.DirEntry) how // sees paths relative to from; a folder that is skipped is left out with all in it; may be nil
+// Tree is a folder to be Copied.
+type Tree struct {
+	From, To string                               // to is made if it is absent; files that are there already are replaced
+	Owner    *syscall.Credential                  // of the copy; nil: ourselves
+	How      func(path string, d fs.DirEntry) How // sees paths relative to from; a folder that is Skipped is left out with all in it; may be nil
 }
 
-// copy copies the tree. File systems that can share blocks share them; holes stay holes.
-func (t tree) copy(ctx context.Context) error {
-	c := copier{tree: t, clone: true}
-	err := filepath.WalkDir(t.from, func(path string, d fs.DirEntry, err error) error {
+// Copy copies the tree. File systems that can share blocks share them; holes stay holes.
+func (t Tree) Copy(ctx context.Context) error {
+	c := copier{Tree: t, clone: true}
+	err := filepath.WalkDir(t.From, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -41,31 +41,31 @@ func (t tree) copy(ctx context.Context) error {
 		return c.entry(path, d)
 	})
 	if err != nil {
-		return fmt.Errorf("copy %s to %s: %w", t.from, t.to, err)
+		return fmt.Errorf("copy %s to %s: %w", t.From, t.To, err)
 	}
 	return nil
 }
 
 type copier struct {
-	tree
+	Tree
 	clone  bool // until the file system refuses
 	buffer []byte
 }
 
 func (c *copier) entry(path string, d fs.DirEntry) error {
-	rel, err := filepath.Rel(c.from, path)
+	rel, err := filepath.Rel(c.From, path)
 	if err != nil {
 		return err
 	}
-	mode := copied
-	if rel != "." && c.how != nil {
-		mode = c.how(rel, d)
+	mode := Copied
+	if rel != "." && c.How != nil {
+		mode = c.How(rel, d)
 	}
-	to := filepath.Join(c.to, rel)
+	to := filepath.Join(c.To, rel)
 	switch {
-	case mode == skipped && d.IsDir():
+	case mode == Skipped && d.IsDir():
 		return filepath.SkipDir
-	case mode == skipped:
+	case mode == Skipped:
 		return nil
 	case d.IsDir():
 		info, err := d.Info()
@@ -89,7 +89,7 @@ func (c *copier) entry(path string, d fs.DirEntry) error {
 		}
 		return c.own(to)
 	case d.Type().IsRegular():
-		if mode == linked && os.Link(path, to) == nil { // another file system, or protected links: it is copied
+		if mode == Linked && os.Link(path, to) == nil { // another file system, or protected links: it is Copied
 			return nil
 		}
 		if err := c.file(path, to); err != nil {
@@ -100,10 +100,10 @@ func (c *copier) entry(path string, d fs.DirEntry) error {
 }
 
 func (c *copier) own(path string) error {
-	if c.owner == nil {
+	if c.Owner == nil {
 		return nil
 	}
-	return os.Lchown(path, int(c.owner.Uid), int(c.owner.Gid))
+	return os.Lchown(path, int(c.Owner.Uid), int(c.Owner.Gid))
 }
 
 // file copies one file by bare system calls: a cluster has thousands of files, and most are small.
@@ -128,8 +128,8 @@ func (c *copier) file(from, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(out)) }()
-	if c.owner != nil {
-		if err := unix.Fchown(out, int(c.owner.Uid), int(c.owner.Gid)); err != nil {
+	if c.Owner != nil {
+		if err := unix.Fchown(out, int(c.Owner.Uid), int(c.Owner.Gid)); err != nil {
 			return err
 		}
 	}
@@ -171,7 +171,7 @@ func (c *copier) contents(in, out int, from, to int64) error {
 			return err
 		}
 		if n == 0 {
-			return errors.New("it became shorter while it was copied")
+			return errors.New("it became shorter while it was Copied")
 		}
 		for done := 0; done < n; {
 			w, err := unix.Pwrite(out, c.buffer[done:n], from+int64(done))
@@ -212,13 +212,13 @@ func (c *copier) sparse(in, out int, size int64) error {
 	return nil
 }
 
-// copyTree copies all that is in from.
-func copyTree(ctx context.Context, from, to string, owner *syscall.Credential) error {
-	return tree{from: from, to: to, owner: owner}.copy(ctx)
+// CopyTree copies all that is in from.
+func CopyTree(ctx context.Context, from, to string, owner *syscall.Credential) error {
+	return Tree{From: from, To: to, Owner: owner}.Copy(ctx)
 }
 
-// removeTree is os.RemoveAll which also enters folders that their owner may not write.
-func removeTree(dir string) error {
+// RemoveTree is os.RemoveAll which also enters folders that their owner may not write.
+func RemoveTree(dir string) error {
 	err := os.RemoveAll(dir)
 	if err == nil {
 		return nil
@@ -232,8 +232,8 @@ func removeTree(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// punchTail makes a hole of the zeros at the end of a file. What is read from it stays the same.
-func punchTail(path string) error {
+// PunchTail makes a hole of the zeros at the end of a file. What is read from it stays the same.
+func PunchTail(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -270,10 +270,10 @@ func allZero(b []byte) bool {
 	return true
 }
 
-// spread tells ext4 that the folders in dir have nothing to do with each other (chattr +T), so that it gives each its
+// Spread tells ext4 that the folders in dir have nothing to do with each other (chattr +T), so that it gives each its
 // own part of the disk, chosen by the folder's name. Otherwise a drill's thousands of files are made where the last drill's have just been removed,
 // and an ext4 without a journal looks at each of those first, for minutes, at every new file. Elsewhere it does nothing.
-func spread(dir string) {
+func Spread(dir string) {
 	const topdir = 0x00020000 // FS_TOPDIR_FL, include/uapi/linux/fs.h
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -1,7 +1,6 @@
-package process
+package proxy
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,8 +29,8 @@ const (
 	stubUnmatches = 20      // requests that it lists
 )
 
-// stub stands on 127.0.0.1 for something that a service calls.
-type stub struct {
+// Stub stands for something that a service calls.
+type Stub struct {
 	routes []service.Route
 	bodies [][]byte
 	listen net.Listener
@@ -45,8 +44,9 @@ type stub struct {
 	strays    []string
 }
 
-func serveStub(s service.Stub) (*stub, error) {
-	b := &stub{routes: s.Routes, counts: map[[2]string]int{}, served: make(chan error, 1)}
+// ServeStub listens on host:port and answers as a stub of service.yaml says.
+func ServeStub(s service.Stub, listen string) (*Stub, error) {
+	b := &Stub{routes: s.Routes, counts: map[[2]string]int{}, served: make(chan error, 1)}
 	for _, r := range s.Routes {
 		var body []byte
 		if r.Body != nil {
@@ -58,7 +58,7 @@ func serveStub(s service.Stub) (*stub, error) {
 		b.bodies = append(b.bodies, body)
 	}
 	var err error
-	if b.listen, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	if b.listen, err = net.Listen("tcp", listen); err != nil {
 		return nil, err
 	}
 	b.server = &http.Server{Handler: b, ReadHeaderTimeout: 10 * time.Second}
@@ -66,9 +66,11 @@ func serveStub(s service.Stub) (*stub, error) {
 	return b, nil
 }
 
-func (b *stub) url() string { return "http://" + b.listen.Addr().String() }
+// URL is where it is called.
+func (b *Stub) URL() string { return "http://" + b.listen.Addr().String() }
 
-func (b *stub) Close() error {
+// Close ends it. It may be called again.
+func (b *Stub) Close() error {
 	err := b.server.Close()
 	if served := <-b.served; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
@@ -77,7 +79,7 @@ func (b *stub) Close() error {
 	return err
 }
 
-func (b *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (b *Stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case stubCount:
 		b.mu.Lock()
@@ -163,21 +165,4 @@ func match(form, path string) (key string, fits bool) {
 		}
 	}
 	return key, true
-}
-
-// startStubs serves the stubs of all services. A clone's instances call the same ones: keys tell whose a request is.
-func (m *machine) startStubs() error {
-	for _, s := range services(m.need) {
-		for name, one := range s.Stubs {
-			b, err := serveStub(one)
-			if err != nil {
-				return fmt.Errorf("%s: stub %s: %w", s.Path, name, err)
-			}
-			m.onDestroy("stub "+name, func(context.Context) error { return b.Close() })
-			m.mu.Lock()
-			m.stubs[s.Name+"/"+name] = b.url()
-			m.mu.Unlock()
-		}
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package process
+package database
 
 import (
 	"bytes"
@@ -8,22 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
+	"backout/harness/environment/artefact"
 	"backout/harness/service"
 )
 
-// data is what fills a fresh database, and all that it depends on.
-type data struct {
+// Data is what fills a fresh database, and all that it depends on.
+type Data struct {
 	SQL     string         `json:",omitempty"` // run as it is
 	Dump    string         `json:",omitempty"` // sha256 of a plain pg_dump, which is loaded by psql
 	Archive string         `json:",omitempty"` // sha256 of a pg_dump archive, which is loaded by pg_restore
@@ -38,19 +35,19 @@ type data struct {
 
 // dataOf is what a service's load makes with so many rows. A SQL file is told the numbers by :rows_TABLE; where a number
 // is in no such place, and for all other kinds, the rows are counted afterwards.
-func dataOf(s *service.Service, rows map[string]int) (data, error) {
-	var d data
+func dataOf(s *service.Service, rows map[string]int) (Data, error) {
+	var d Data
 	if command := s.Database.LoadCommand; len(command) > 0 {
 		sum := sha256.New()
-		if err := hashTree(sum, s.Dir, func(path string) bool { return path == "releases" }); err != nil {
+		if err := artefact.HashTree(sum, s.Dir, func(path string) bool { return path == "releases" }); err != nil {
 			return d, fmt.Errorf("load the data of %s: %w", s.Name, err)
 		}
-		return data{Command: command, Sources: hex.EncodeToString(sum.Sum(nil)), Given: rows, Counted: rows, path: s.Dir}, nil
+		return Data{Command: command, Sources: hex.EncodeToString(sum.Sum(nil)), Given: rows, Counted: rows, path: s.Dir}, nil
 	}
 	if s.Database.Load == "" {
 		return d, nil
 	}
-	path := within(s.Dir, s.Database.Load)
+	path := artefact.Within(s.Dir, s.Database.Load)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return d, fmt.Errorf("load the data of %s: %w", s.Name, err)
@@ -59,9 +56,9 @@ func dataOf(s *service.Service, rows map[string]int) (data, error) {
 	switch {
 	case bytes.HasPrefix(text, []byte("PGDMP")):
 		// The list of contents is not compressed, so goose's table stands in it by name.
-		return data{Archive: digest, Counted: rows, First: bytes.Contains(text, []byte("CREATE TABLE public.goose_db_version")), path: path}, nil
+		return Data{Archive: digest, Counted: rows, First: bytes.Contains(text, []byte("CREATE TABLE public.goose_db_version")), path: path}, nil
 	case plainDump(text):
-		return data{Dump: digest, Counted: rows, First: bytes.Contains(text, []byte("CREATE TABLE public.goose_db_version")), path: path}, nil
+		return Data{Dump: digest, Counted: rows, First: bytes.Contains(text, []byte("CREATE TABLE public.goose_db_version")), path: path}, nil
 	}
 	d.Counted = map[string]int{}
 	for table, n := range rows {
@@ -95,34 +92,27 @@ func seed(s *service.Service, path, text string, rows map[string]int) (string, e
 	return out, nil
 }
 
-// load fills a database, at a URL of its migrator.
-func (m *machine) load(ctx context.Context, at string, d data) error {
+// Fill fills a database, at a URL of its migrator. restore has one of PostgreSQL's programs read a file: the path, the
+// program and its arguments, to which the URL is added.
+func (d Data) Fill(ctx context.Context, at string, restore func(ctx context.Context, at, path, program string, args ...string) error) error {
 	switch {
 	case d.SQL != "":
-		if err := execute(ctx, at, d.SQL); err != nil {
-			return err
-		}
+		return Execute(ctx, at, d.SQL)
 	case d.Dump != "":
-		if err := m.restore(ctx, at, d.path, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-d"); err != nil {
-			return err
-		}
+		return restore(ctx, at, d.path, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-d")
 	case d.Archive != "":
-		if err := m.restore(ctx, at, d.path, "pg_restore", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", "-d"); err != nil {
-			return err
-		}
+		return restore(ctx, at, d.path, "pg_restore", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", "-d")
 	case len(d.Command) > 0:
-		if err := fillBy(ctx, at, d); err != nil {
-			return err
-		}
+		return fillBy(ctx, at, d)
 	}
 	return nil
 }
 
 // counted compares how many rows there are with how many are stated.
-func counted(ctx context.Context, at string, d data) error {
+func counted(ctx context.Context, at string, d Data) error {
 	var wrong []error
 	for _, name := range slices.Sorted(maps.Keys(d.Counted)) {
-		n, err := ask1[int64](ctx, at, "select count(*) from "+table(name))
+		n, err := Ask[int64](ctx, at, "select count(*) from "+table(name))
 		if err == nil && n != int64(d.Counted[name]) {
 			err = fmt.Errorf("expected %d rows of %s, found %d", d.Counted[name], name, n)
 		}
@@ -131,60 +121,13 @@ func counted(ctx context.Context, at string, d data) error {
 	return errors.Join(wrong...)
 }
 
-// restore has one of PostgreSQL's programs read a file. Where it lies may be closed to the user that they run as, so it
-// is handed over open. The password is not among the arguments, which every user of the machine can read.
-func (m *machine) restore(ctx context.Context, at, path, program string, args ...string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	u, err := url.Parse(at)
-	if err != nil {
-		return err
-	}
-	password, _ := u.User.Password()
-	u.User = url.User(u.User.Username())
-	cmd, err := m.bin.Command(ctx, program, append(args, u.String())...)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(cmd.Path); err != nil { // what was fetched holds the server's programs alone
-		if cmd.Path, err = exec.LookPath(program); err != nil {
-			return fmt.Errorf("%s is needed to load %s: install postgresql-client", program, path)
-		}
-	}
-	cmd.Env = append(cmd.Env, "PGPASSWORD="+password)
-	cmd.Stdin = file
-	return spoken(cmd, path)
-}
-
 // fillBy runs the service's own command, as a developer would, with DATABASE_URL and ROWS_TABLE for each number of rows.
-func fillBy(ctx context.Context, at string, d data) error {
+func fillBy(ctx context.Context, at string, d Data) error {
 	cmd := exec.CommandContext(ctx, d.Command[0], d.Command[1:]...)
 	cmd.Dir = d.path
 	cmd.Env = append(os.Environ(), "DATABASE_URL="+at)
 	for name, n := range d.Given {
 		cmd.Env = append(cmd.Env, "ROWS_"+strings.ReplaceAll(name, ".", "_")+"="+strconv.Itoa(n))
 	}
-	return spoken(cmd, filepath.Join(d.path, d.Command[0]))
-}
-
-// spoken runs a program in a group of its own, which ends with us or with the context. What it said last is in the error.
-func spoken(cmd *exec.Cmd, what string) error {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
-	var text bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &text, &text
-	runtime.LockOSThread() // Pdeathsig follows the thread
-	defer runtime.UnlockOSThread()
-	if err := cmd.Run(); err != nil {
-		said := bytes.TrimSpace(text.Bytes())
-		return fmt.Errorf("%s: %w\n%s", what, err, said[max(0, len(said)-4<<10):])
-	}
-	return nil
+	return artefact.Spoken(cmd, filepath.Join(d.path, d.Command[0]))
 }

@@ -1,4 +1,6 @@
-package process
+// Package control is the socket on which the scripts of rollouts and plans give orders to the supervisor and the proxies of
+// a run, and the two commands, supervisor and proxy, by which they do.
+package control
 
 import (
 	"bufio"
@@ -7,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,19 +25,22 @@ type answer struct {
 	Err string `json:"err,omitempty"`
 }
 
-// Control is the client of a run's supervisor and proxies, for the scripts that roll out and roll back:
+// Client is the program behind the two commands:
 //
-//	SOCKET restart NAME [--within 30s]     stop an instance and start what its link leads to now
-//	SOCKET link NAME                       print the path of its link
+//	SOCKET restart NAME [--within 30s]     stop an instance and start it anew
+//	SOCKET link NAME                       print the path of its link (processes)
+//	SOCKET run NAME IMAGE [--within 30s]   put a container of another image in the place of an instance's (containers)
+//	SOCKET image NAME                      print the image that it runs (containers)
 //	SOCKET status                          a line an instance
 //	SOCKET out NAME [--within 30s]         take it out of its proxy and wait until its requests are done
 //	SOCKET in NAME [--ready-within 30s]    wait until it is ready and put it back
 //	SOCKET wait NAME [--ready-within 30s]  wait until it is ready
+//	SOCKET switch NAME...                  send users to exactly these instances of their service, in one go
 //
 // It returns the exit code; what went wrong is a sentence on stderr.
-func Control(args []string, stdout, stderr io.Writer) int {
+func Client(args []string, stdout, stderr io.Writer) int {
 	if len(args) < 2 {
-		fmt.Fprintln(stderr, "expected: SOCKET COMMAND [NAME]; commands are", commands)
+		fmt.Fprintln(stderr, "expected: SOCKET COMMAND [NAME...]; see --help of the script that calls it")
 		return 1
 	}
 	a, err := ask(args[0], args[1:])
@@ -65,15 +72,15 @@ func ask(socket string, words []string) (answer, error) {
 	return a, nil
 }
 
-// controlServer answers on the control socket.
-type controlServer struct {
+// Server answers on the control socket.
+type Server struct {
 	listener net.Listener
 	stop     context.CancelFunc
 	busy     sync.WaitGroup
 }
 
-// serveControl listens on a socket that only our own user may use.
-func serveControl(socket string, run func(ctx context.Context, words []string) (string, error)) (*controlServer, error) {
+// Serve listens on a socket that only our own user may use.
+func Serve(socket string, orders Orders) (*Server, error) {
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", socket, err)
@@ -82,20 +89,20 @@ func serveControl(socket string, run func(ctx context.Context, words []string) (
 		return nil, errors.Join(fmt.Errorf("listen on %s: %w", socket, err), l.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	c := &controlServer{listener: l, stop: stop}
+	c := &Server{listener: l, stop: stop}
 	c.busy.Go(func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return // closed
 			}
-			c.busy.Go(func() { serveOne(ctx, conn, run) })
+			c.busy.Go(func() { serveOne(ctx, conn, orders) })
 		}
 	})
 	return c, nil
 }
 
-func serveOne(ctx context.Context, conn net.Conn, run func(ctx context.Context, words []string) (string, error)) {
+func serveOne(ctx context.Context, conn net.Conn, orders Orders) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -116,7 +123,7 @@ func serveOne(ctx context.Context, conn net.Conn, run func(ctx context.Context, 
 			_, _ = r.ReadByte()
 			cancel()
 		}()
-		a.Out, err = run(ctx, words)
+		a.Out, err = orders.carryOut(ctx, words)
 		if err != nil {
 			a.Err = err.Error()
 		}
@@ -125,7 +132,7 @@ func serveOne(ctx context.Context, conn net.Conn, run func(ctx context.Context, 
 }
 
 // Close ends what is being done. It may be called again.
-func (c *controlServer) Close() error {
+func (c *Server) Close() error {
 	c.stop()
 	err := c.listener.Close()
 	c.busy.Wait()
@@ -135,48 +142,53 @@ func (c *controlServer) Close() error {
 	return err
 }
 
-const commands = "restart, link, status, out, in, wait"
+// Order is one command: it takes names, and returns what is printed. Of is how many names: one unless stated.
+type Order struct {
+	Of  func(n int) bool
+	Run func(ctx context.Context, names []string) (string, error)
+}
 
-// command is one order of a script.
-func (m *machine) command(ctx context.Context, words []string) (string, error) {
+// Orders are the commands that an environment knows.
+type Orders map[string]Order
+
+// On is an order about one instance that prints nothing.
+func On(run func(ctx context.Context, name string) error) Order {
+	return Order{Of: one, Run: func(ctx context.Context, names []string) (string, error) { return "", run(ctx, names[0]) }}
+}
+
+func one(n int) bool { return n == 1 }
+
+func (o Orders) carryOut(ctx context.Context, words []string) (string, error) {
+	commands := strings.Join(slices.Sorted(maps.Keys(o)), ", ")
 	if len(words) == 0 {
 		return "", fmt.Errorf("no command; commands are %s", commands)
 	}
-	verb := words[0]
-	if verb == "status" {
-		return m.status(), nil
+	order, known := o[words[0]]
+	if !known {
+		return "", fmt.Errorf("no command is named %q; commands are %s", words[0], commands)
 	}
-	if !strings.Contains(" "+strings.ReplaceAll(commands, ",", "")+" ", " "+verb+" ") {
-		return "", fmt.Errorf("no command is named %q; commands are %s", verb, commands)
-	}
-	name, within, err := arguments(words[1:])
+	names, within, err := arguments(words[1:])
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", verb, err)
+		return "", fmt.Errorf("%s: %w", words[0], err)
 	}
-	i, err := m.supervisor.find(name)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", verb, err)
+	of := order.Of
+	if of == nil {
+		of = one
+	}
+	if !of(len(names)) {
+		return "", fmt.Errorf("%s: the name of an instance was expected, found %q", words[0], names)
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	p := m.proxies[i.service]
-	u := p.find(name)
-	switch verb {
-	case "link":
-		return i.link + "\n", nil
-	case "restart":
-		return "", m.supervisor.restart(ctx, name)
-	case "out":
-		return "", p.out(ctx, u)
-	case "in":
-		return "", p.in(ctx, u)
-	default:
-		return "", p.wait(ctx, u)
+	out, err := order.Run(ctx, names)
+	if err != nil {
+		return out, fmt.Errorf("%s: %w", words[0], err)
 	}
+	return out, nil
 }
 
-// arguments are the name of an instance and how long to wait, 30 s unless stated.
-func arguments(words []string) (name string, within time.Duration, err error) {
+// arguments are the names and how long to wait, 30 s unless stated.
+func arguments(words []string) (names []string, within time.Duration, err error) {
 	within = 30 * time.Second
 	for i := 0; i < len(words); i++ {
 		flag, value, has := strings.Cut(words[i], "=")
@@ -185,44 +197,24 @@ func arguments(words []string) (name string, within time.Duration, err error) {
 			if !has {
 				i++
 				if i == len(words) {
-					return "", 0, fmt.Errorf("%s needs a duration such as 30s", flag)
+					return nil, 0, fmt.Errorf("%s needs a duration such as 30s", flag)
 				}
 				value = words[i]
 			}
 			if within, err = time.ParseDuration(value); err != nil || within <= 0 {
-				return "", 0, fmt.Errorf("%s needs a duration such as 30s, found %q", flag, value)
+				return nil, 0, fmt.Errorf("%s needs a duration such as 30s, found %q", flag, value)
 			}
 		case strings.HasPrefix(flag, "-"):
-			return "", 0, fmt.Errorf("no flag is named %s; there are --within and --ready-within", flag)
-		case name != "":
-			return "", 0, fmt.Errorf("one name was expected, found %s and %s", name, words[i])
+			return nil, 0, fmt.Errorf("no flag is named %s; there are --within and --ready-within", flag)
 		default:
-			name = words[i]
+			names = append(names, words[i])
 		}
 	}
-	if name == "" {
-		return "", 0, errors.New("the name of an instance is missing")
-	}
-	return name, within, nil
+	return names, within, nil
 }
 
-// status is a line an instance: what the supervisor and what the proxy know of it.
-func (m *machine) status() string {
-	var b strings.Builder
-	for line := range strings.Lines(m.supervisor.status()) {
-		line = strings.TrimSuffix(line, "\n")
-		name, _, _ := strings.Cut(line, " ")
-		if i, err := m.supervisor.find(name); err == nil {
-			p := m.proxies[i.service]
-			line += ", " + p.state(p.find(name))
-		}
-		b.WriteString(line + "\n")
-	}
-	return b.String()
-}
-
-// writeWrappers makes the commands `supervisor` and `proxy` that scripts find in SUPERVISOR and PROXY.
-func writeWrappers(dir, socket string, self []string) error {
+// Wrappers makes the commands `supervisor` and `proxy` that scripts find in SUPERVISOR and PROXY.
+func Wrappers(dir, socket string, self []string) error {
 	var words []string
 	for _, w := range append(self, socket) {
 		words = append(words, "'"+strings.ReplaceAll(w, "'", `'\''`)+"'")

@@ -1,4 +1,4 @@
-package process
+package ports
 
 import (
 	"errors"
@@ -9,20 +9,20 @@ import (
 	"strconv"
 )
 
-// lease is a loopback port that is free and stays ours while nothing listens on it: an instance that is restarted needs
+// Lease is a loopback port that is free and stays ours while nothing listens on it: an instance that is restarted needs
 // its own port back. It lies below the range from which the kernel takes the source ports of outgoing connections, or
 // one of traffic's own connections would take it in the meantime; and no other drill leases it, whatever process it
 // runs in.
-type lease struct {
-	port int
+type Lease struct {
+	Port int
 	hold net.Listener
 }
 
-func (l *lease) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(l.port)) }
-func (l *lease) url() string     { return "http://" + l.address() }
-func (l *lease) Close() error    { return l.hold.Close() }
+func (l *Lease) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(l.Port)) }
+func (l *Lease) URL() string     { return "http://" + l.Address() }
+func (l *Lease) Close() error    { return l.hold.Close() }
 
-func leasePort() (*lease, error) {
+func Take() (*Lease, error) {
 	low, high := leasable()
 	var last error
 	for range 200 {
@@ -42,7 +42,7 @@ func leasePort() (*lease, error) {
 			last = errors.Join(err, hold.Close())
 			continue
 		}
-		return &lease{port: port, hold: hold}, nil
+		return &Lease{Port: port, hold: hold}, nil
 	}
 	return nil, fmt.Errorf("find a free port between %d and %d on 127.0.0.1: none of 200 was free: %w", low, high, last)
 }

@@ -5,6 +5,7 @@ package environment
 import (
 	"context"
 
+	"backout/harness/fault"
 	"backout/harness/service"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"backout/harness/cache"
 	"backout/harness/environment"
-	"backout/harness/environment/process"
+	"backout/harness/environment/control"
 	"backout/harness/postgres"
 	"backout/harness/verdict"
 )

@@ -176,7 +176,10 @@ func (o Orders) carryOut(ctx context.Context, words []string) (string, error) {
 		of = one
 	}
 	if !of(len(names)) {
-		return "", fmt.Errorf("%s: the name of an instance was expected, found %q", words[0], names)
+		if len(names) == 0 {
+			return "", fmt.Errorf("%s: the name of an instance is missing", words[0])
+		}
+		return "", fmt.Errorf("%s: one name was expected, found %s", words[0], strings.Join(names, " and "))
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

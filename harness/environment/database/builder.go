@@ -1,6 +1,7 @@
 package database
 
 import (
+	"backout/harness/environment"
 	"backout/harness/environment/artefact"
 	"backout/harness/environment/wiring"
 	"backout/harness/postgres"
@@ -292,7 +293,7 @@ func (b *Builder) unsubscribe(ctx context.Context) error {
 		}
 		url := b.primary.URL(b.Password, d.Name)
 		// Nothing is written between the copy's end and here, so nothing that is advanced over is missed.
-		err := Until(ctx, "the slot "+d.Slot()+" is free", func(ctx context.Context) error {
+		err := environment.Until(ctx, "the slot "+d.Slot()+" is free", func(ctx context.Context) error {
 			return Execute(ctx, url, "select pg_replication_slot_advance("+literal(d.Slot())+", pg_current_wal_lsn())")
 		})
 		if err != nil {

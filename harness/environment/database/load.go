@@ -33,9 +33,9 @@ type Data struct {
 	path string // of the file, or the folder of the command
 }
 
-// dataOf is what a service's load makes with so many rows. A SQL file is told the numbers by :rows_TABLE; where a number
+// DataOf is what a service's load makes with so many rows. A SQL file is told the numbers by :rows_TABLE; where a number
 // is in no such place, and for all other kinds, the rows are counted afterwards.
-func dataOf(s *service.Service, rows map[string]int) (Data, error) {
+func DataOf(s *service.Service, rows map[string]int) (Data, error) {
 	var d Data
 	if command := s.Database.LoadCommand; len(command) > 0 {
 		sum := sha256.New()

@@ -62,7 +62,7 @@ func NewRecipe(format int, version, binaries string, need environment.Need) (Rec
 			}
 			maps.Copy(rows, need.Rows)
 		}
-		if d.Data, err = dataOf(s, rows); err != nil {
+		if d.Data, err = DataOf(s, rows); err != nil {
 			return r, err
 		}
 		r.Databases = append(r.Databases, d)

@@ -4,12 +4,12 @@ package database
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"backout/harness/environment"
 	"backout/harness/postgres"
 	"backout/harness/service"
 )
@@ -59,27 +59,6 @@ func Ask[T any](ctx context.Context, url, query string) (T, error) {
 	return v, err
 }
 
-// Until tries again until f succeeds. what names the condition; on time-out the last mismatch is in the error.
-func Until(ctx context.Context, what string, f func(context.Context) error) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	last := errors.New("not tried yet")
-	for {
-		err := f(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil {
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait until %s: %w; last: %w", what, ctx.Err(), last)
-		case <-tick.C:
-		}
-	}
-}
-
 // Conninfo is how one node reaches another. The values need no quotes.
 func Conninfo(host string, port int, password, database, application string) string {
 	text := fmt.Sprintf("host=%s port=%d user=%s password=%s application_name=%s sslmode=disable", host, port, postgres.Superuser, password, application)
@@ -99,7 +78,7 @@ func UntilOn(ctx context.Context, what, url string, f func(context.Context, *pgx
 			_ = conn.Close(clean)
 		}
 	}()
-	return Until(ctx, what, func(ctx context.Context) (err error) {
+	return environment.Until(ctx, what, func(ctx context.Context) (err error) {
 		if conn == nil || conn.IsClosed() {
 			if conn, err = Connect(ctx, url); err != nil {
 				conn = nil

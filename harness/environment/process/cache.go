@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"backout/harness/cache"
-	"backout/harness/environment/database"
+	"backout/harness/environment"
 	"backout/harness/environment/wiring"
 	"backout/harness/service"
 )
@@ -64,7 +64,7 @@ daemonize no
 		return err
 	}
 	url := cache.URL("127.0.0.1", w.Cache, w.Password, 0)
-	err = database.Until(ctx, name+" answers", func(ctx context.Context) error {
+	err = environment.Until(ctx, name+" answers", func(ctx context.Context) error {
 		client, err := cache.Open(url, "backout") // a new one each time: after a refused connection a client rests for a second
 		if err != nil {
 			return err

@@ -116,7 +116,7 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 				return err
 			}
 			client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
-			err = database.Until(ctx, name+" is ready", func(ctx context.Context) error {
+			err = environment.Until(ctx, name+" is ready", func(ctx context.Context) error {
 				return proxy.AskReady(ctx, client, w.URLs[s.Name]+s.Ready)
 			})
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"backout/harness/environment"
+	"backout/harness/environment/database"
 	"backout/harness/service"
 )
 
@@ -50,7 +51,7 @@ func TestFixturesRunAndAreDeployed(t *testing.T) {
 	m := provision(t, options(t), need)
 	ctx := context.Background()
 	for _, n := range m.Nodes() {
-		got, err := ask1[int](ctx, n.URL, "select count(*) from orders")
+		got, err := database.Ask[int](ctx, n.URL, "select count(*) from orders")
 		if err != nil || got != 2000 {
 			t.Errorf("%s has %d orders, %v", n.Name, got, err)
 		}
@@ -60,7 +61,7 @@ func TestFixturesRunAndAreDeployed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := m.Stage(ctx, r)
+	dir, err := m.Stage(ctx, r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"backout/harness/cache"
 	"backout/harness/environment"
+	"backout/harness/environment/database"
 	"backout/harness/service"
 )
 
@@ -89,7 +90,7 @@ func TestAKilledHarnessLeavesNothingAfterClean(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	err = until(ctx, "nothing runs below "+dir, func(context.Context) error {
+	err = environment.Until(ctx, "nothing runs below "+dir, func(context.Context) error {
 		if found := processesBelow(t, dir); found != nil {
 			return fmt.Errorf("found %v", found)
 		}
@@ -113,7 +114,7 @@ func TestWithoutReplicasThereAreNone(t *testing.T) {
 	if v := m.Variables(); len(v) != 1 || v["DATABASE_URL"] == "" {
 		t.Errorf("variables %v", v)
 	}
-	slots, err := ask1[int](context.Background(), m.Nodes()[0].URL, "select count(*) from pg_replication_slots")
+	slots, err := database.Ask[int](context.Background(), m.Nodes()[0].URL, "select count(*) from pg_replication_slots")
 	if err != nil || slots != 0 {
 		t.Errorf("%d slots hold back WAL for nobody, %v", slots, err)
 	}
@@ -155,7 +156,7 @@ func TestDrillsSideBySideShareATemplate(t *testing.T) {
 			}
 			dirs[n] = m.dir
 			for _, node := range m.Nodes() {
-				if got, err := ask1[int](ctx, node.URL, "select count(*) from orders"); err != nil || got != 20 {
+				if got, err := database.Ask[int](ctx, node.URL, "select count(*) from orders"); err != nil || got != 20 {
 					t.Errorf("%s has %d orders, %v", node.Name, got, err)
 				}
 			}
@@ -254,7 +255,7 @@ func TestDestroyInterruptsProvision(t *testing.T) {
 func TestCloneIsApart(t *testing.T) {
 	m := provision(t, options(t), sample(t, 1000))
 	ctx := context.Background()
-	if err := execute(ctx, m.Nodes()[0].URL, "delete from orders"); err != nil {
+	if err := database.Execute(ctx, m.Nodes()[0].URL, "delete from orders"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -262,7 +263,7 @@ func TestCloneIsApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ask1[int](ctx, c.DatabaseURL, "select count(*) from orders"); err != nil || got != 1000 {
+		if got, err := database.Ask[int](ctx, c.DatabaseURL, "select count(*) from orders"); err != nil || got != 1000 {
 			t.Errorf("the clone has %d orders, %v", got, err)
 		}
 		for of, path := range map[string]string{"shop": "/count?of=REPLICA_URL", "billing": "/count?of=READ_URL"} {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"backout/harness/environment"
+	"backout/harness/environment/database"
 	"backout/harness/service"
 )
 
@@ -34,7 +35,7 @@ func TestDataOfEveryKind(t *testing.T) {
 	}
 	has := func(t *testing.T, m *machine, table string, n int) {
 		t.Helper()
-		found, err := ask1[int](context.Background(), m.Variables()["DATABASE_URL"], "select count(*) from "+table)
+		found, err := database.Ask[int](context.Background(), m.Variables()["DATABASE_URL"], "select count(*) from "+table)
 		if err != nil || found != n {
 			t.Errorf("expected %d rows of %s, found %d, %v", n, table, found, err)
 		}
@@ -60,12 +61,12 @@ func TestDataOfEveryKind(t *testing.T) {
 		need := schemaAlone(t, &service.Database{LoadCommand: []string{"./fill"}, Rows: map[string]int{"items": 5}})
 		write(t, need.Service.Dir+"/fill", "#!/bin/sh\nexec psql -Xqd \"$DATABASE_URL\" -v ON_ERROR_STOP=1 -c 'create table items as select generate_series(1, '$ROWS_items') as id'\n", 0o755)
 		has(t, provision(t, o, need), "items", 5)
-		before, err := dataOf(need.Service, need.Service.Database.Rows)
+		before, err := database.DataOf(need.Service, need.Service.Database.Rows)
 		if err != nil {
 			t.Fatal(err)
 		}
 		write(t, need.Service.Dir+"/other", "what the command may read", 0o644)
-		if after, err := dataOf(need.Service, need.Service.Database.Rows); err != nil || after.Sources == before.Sources {
+		if after, err := database.DataOf(need.Service, need.Service.Database.Rows); err != nil || after.Sources == before.Sources {
 			t.Errorf("what the command may read is no part of the template's key: %v", err)
 		}
 	})
@@ -92,7 +93,7 @@ func TestADumpWithTheRecordOfItsMigrationsComesFirst(t *testing.T) {
 		need := schemaAlone(t, &service.Database{Migrations: "migrations", Load: path, Rows: map[string]int{"items": 2}})
 		write(t, need.Service.Dir+"/migrations/00001_items.sql", first, 0o644)
 		write(t, need.Service.Dir+"/migrations/00002_notes.sql", "-- +goose Up\ncreate table notes (id bigint primary key);\n-- +goose Down\ndrop table notes;\n", 0o644)
-		applied, err := ask1[int](context.Background(), provision(t, o, need).Variables()["DATABASE_URL"],
+		applied, err := database.Ask[int](context.Background(), provision(t, o, need).Variables()["DATABASE_URL"],
 			"select max(version_id) + 0 * (select count(*) from notes) from goose_db_version")
 		if err != nil || applied != 2 {
 			t.Errorf("%s: expected migration 2 to be applied to the dump, found %d, %v", kind, applied, err)

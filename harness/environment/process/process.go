@@ -23,6 +23,7 @@ import (
 	"backout/harness/environment/ports"
 	"backout/harness/environment/proxy"
 	"backout/harness/environment/wiring"
+	"backout/harness/fault"
 	"backout/harness/postgres"
 	"backout/harness/service"
 )

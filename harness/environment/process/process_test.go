@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"backout/harness/environment"
+	"backout/harness/environment/database"
 	"backout/harness/postgres"
 	"backout/harness/service"
 )
@@ -178,14 +179,14 @@ func TestProvisionDeployAndDestroy(t *testing.T) {
 	ctx := context.Background()
 
 	for _, n := range m.Nodes() {
-		got, err := ask1[int](ctx, n.URL, "select count(*) from orders")
+		got, err := database.Ask[int](ctx, n.URL, "select count(*) from orders")
 		if err != nil || got != 1000 {
 			t.Errorf("%s has %d orders, %v", n.Name, got, err)
 		}
 		if n.PID() == 0 {
 			t.Errorf("%s has no process", n.Name)
 		}
-		retry, err := ask1[string](ctx, n.URL, "show wal_retrieve_retry_interval")
+		retry, err := database.Ask[string](ctx, n.URL, "show wal_retrieve_retry_interval")
 		if err != nil || retry != "5s" {
 			t.Errorf("%s: wal_retrieve_retry_interval is %s, %v", n.Name, retry, err)
 		}
@@ -196,14 +197,14 @@ func TestProvisionDeployAndDestroy(t *testing.T) {
 
 	// What the primary gets, both replicas get.
 	vars := m.Variables()
-	if err := execute(ctx, vars["DATABASE_URL"], "insert into orders (total) values (1)"); err != nil {
+	if err := database.Execute(ctx, vars["DATABASE_URL"], "insert into orders (total) values (1)"); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range []string{"DATABASE_URL_STREAMING", "DATABASE_URL_LOGICAL"} {
 		wait, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
-		err := until(wait, n+" has the new order", func(ctx context.Context) error {
-			got, err := ask1[int](ctx, vars[n], "select count(*) from orders")
+		err := environment.Until(wait, n+" has the new order", func(ctx context.Context) error {
+			got, err := database.Ask[int](ctx, vars[n], "select count(*) from orders")
 			if err == nil && got != 1001 {
 				err = fmt.Errorf("it has %d", got)
 			}
@@ -235,7 +236,7 @@ func TestProvisionDeployAndDestroy(t *testing.T) {
 		{"shop_migrator", "shop", "create table more (id int); drop table more", true},
 		{"shop", "billing", "select 1 from charges", false},
 	} {
-		if err := execute(ctx, role(c.user, c.database), c.sql); (err == nil) != c.allowed {
+		if err := database.Execute(ctx, role(c.user, c.database), c.sql); (err == nil) != c.allowed {
 			t.Errorf("%s in %s: %s: %v", c.user, c.database, c.sql, err)
 		}
 	}
@@ -272,7 +273,7 @@ func TestProvisionDeployAndDestroy(t *testing.T) {
 
 	// A release is staged and deployed by its own script.
 	v2 := &service.Release{Name: "v2", Dir: need.Service.Dir + "/releases/v2", MigrateTo: 2}
-	dir, err := m.Stage(ctx, v2)
+	dir, err := m.Stage(ctx, v2, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +350,7 @@ func TestProvisionDeployAndDestroy(t *testing.T) {
 	if !strings.Contains(m.Log("shop-1"), "listening on") || !strings.Contains(m.Log("primary"), "ready to accept connections") {
 		t.Errorf("the logs are gone: %q %q", m.Log("shop-1"), m.Log("primary"))
 	}
-	if _, err := m.Stage(ctx, v2); err == nil {
+	if _, err := m.Stage(ctx, v2, nil); err == nil {
 		t.Error("Stage works after Destroy")
 	}
 }

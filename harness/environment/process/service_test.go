@@ -1,6 +1,7 @@
 package process
 
 import (
+	"backout/harness/environment/control"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 	case "service":
 		serveTest()
 	case "control":
-		os.Exit(Control(os.Args[1:], os.Stdout, os.Stderr))
+		os.Exit(control.Client(os.Args[1:], os.Stdout, os.Stderr))
 	case "harness":
 		runHarness()
 	}

@@ -53,7 +53,7 @@ func wrote(t *testing.T, i *instance, text string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	err := until(ctx, "the log of "+i.name+" holds "+text, func(context.Context) error {
+	err := environment.Until(ctx, "the log of "+i.name+" holds "+text, func(context.Context) error {
 		if log := tail(i.log); !strings.Contains(log, text) {
 			return fmt.Errorf("it holds %q", log)
 		}
@@ -115,7 +115,7 @@ func TestWhatDoesNotEndIsKilledWithAllThatItStarted(t *testing.T) {
 	wrote(t, i, "did not end within 10ms of SIGTERM")
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	err := until(ctx, "its child is gone", func(context.Context) error {
+	err := environment.Until(ctx, "its child is gone", func(context.Context) error {
 		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child)); err == nil && !strings.Contains(string(text), ") Z ") {
 			return fmt.Errorf("process %d is still there", child)
 		}
@@ -147,7 +147,7 @@ func TestARestartThatCannotStartSaysSo(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	err = until(ctx, "it runs again", func(context.Context) error {
+	err = environment.Until(ctx, "it runs again", func(context.Context) error {
 		if i.pid.Load() == 0 {
 			return fmt.Errorf("it does not run: %s", tail(i.log))
 		}

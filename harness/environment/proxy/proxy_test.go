@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"backout/harness/environment"
+	"backout/harness/service"
 	"bufio"
 	"context"
 	"fmt"
@@ -21,9 +23,9 @@ type backend struct {
 	served atomic.Int64
 }
 
-func proxied(t *testing.T, handlers ...http.HandlerFunc) (*proxy, []*backend) {
+func proxied(t *testing.T, handlers ...http.HandlerFunc) (*Proxy, []*backend) {
 	t.Helper()
-	p, err := newProxy("app", "/readyz")
+	p, err := New(Config{Service: "app", Ready: "/readyz", Listen: "127.0.0.1:0", Control: service.Here})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,10 +54,10 @@ func proxied(t *testing.T, handlers ...http.HandlerFunc) (*proxy, []*backend) {
 		names = append(names, fmt.Sprintf("app-%d", n+1))
 		addresses = append(addresses, b.server.Listener.Addr().String())
 	}
-	p.watch(names, addresses)
+	p.Watch(names, addresses)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if err := p.waitAll(ctx); err != nil {
+	if err := p.WaitAll(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return p, all
@@ -95,7 +97,7 @@ func hangUp(w http.ResponseWriter, r *http.Request) {
 func TestTheProxyNamesTheInstanceAndTakesTurns(t *testing.T) {
 	p, all := proxied(t, ok, ok, ok)
 	for range 9 {
-		resp, text := send(t, "POST", p.url(), "hello")
+		resp, text := send(t, "POST", p.URL(), "hello")
 		if resp.StatusCode != http.StatusOK || text != "hello" || !strings.HasPrefix(resp.Header.Get(header), "app-") {
 			t.Errorf("%s %q from %q", resp.Status, text, resp.Header.Get(header))
 		}
@@ -112,7 +114,7 @@ func TestARequestIsSentOnce(t *testing.T) {
 	for _, method := range []string{"GET", "POST", "DELETE"} {
 		for _, body := range []string{"", "text"} {
 			before := all[0].served.Load() + all[1].served.Load()
-			resp, _ := send(t, method, p.url(), body)
+			resp, _ := send(t, method, p.URL(), body)
 			if resp.StatusCode != http.StatusBadGateway || !strings.HasPrefix(resp.Header.Get(header), "app-") {
 				t.Errorf("%s %q: %s from %q", method, body, resp.Status, resp.Header.Get(header))
 			}
@@ -157,21 +159,21 @@ func TestARequestOnADeadConnectionIsNotSentAgain(t *testing.T) {
 			}()
 		}
 	}()
-	p, err := newProxy("app", "/readyz")
+	p, err := New(Config{Service: "app", Ready: "/readyz", Listen: "127.0.0.1:0", Control: service.Here})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	p.watch([]string{"app-1"}, []string{l.Addr().String()})
+	p.Watch([]string{"app-1"}, []string{l.Addr().String()})
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if err := p.waitAll(ctx); err != nil {
+	if err := p.WaitAll(ctx); err != nil {
 		t.Fatal(err)
 	}
 	for _, method := range []string{"GET", "POST"} {
 		before := seen.Load()
-		first, _ := send(t, method, p.url(), "")
-		second, _ := send(t, method, p.url(), "")
+		first, _ := send(t, method, p.URL(), "")
+		second, _ := send(t, method, p.URL(), "")
 		if first.StatusCode != http.StatusOK || second.StatusCode != http.StatusBadGateway {
 			t.Errorf("%s: %s, %s", method, first.Status, second.Status)
 		}
@@ -187,8 +189,8 @@ func TestAnInstanceThatIsNotReadyGetsNothing(t *testing.T) {
 	all[1].server.Close() // refuses connections
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	err := until(ctx, "no instance is healthy", func(context.Context) error {
-		if resp, text := send(t, "GET", p.url(), ""); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get(header) != "" {
+	err := environment.Until(ctx, "no instance is healthy", func(context.Context) error {
+		if resp, text := send(t, "GET", p.URL(), ""); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get(header) != "" {
 			return fmt.Errorf("%s: %s", resp.Status, text)
 		}
 		return nil
@@ -197,8 +199,8 @@ func TestAnInstanceThatIsNotReadyGetsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	all[0].ready.Store(true)
-	err = until(ctx, "the first is back", func(context.Context) error {
-		if resp, text := send(t, "GET", p.url(), ""); resp.StatusCode != http.StatusOK || resp.Header.Get(header) != "app-1" {
+	err = environment.Until(ctx, "the first is back", func(context.Context) error {
+		if resp, text := send(t, "GET", p.URL(), ""); resp.StatusCode != http.StatusOK || resp.Header.Get(header) != "app-1" {
 			return fmt.Errorf("%s: %s", resp.Status, text)
 		}
 		return nil
@@ -213,12 +215,12 @@ func TestARefusedConnectionNamesTheInstance(t *testing.T) {
 	p.stop() // no more health checks: only the refused connection itself tells
 	p.checks.Wait()
 	all[0].server.Close()
-	resp, _ := send(t, "GET", p.url(), "")
+	resp, _ := send(t, "GET", p.URL(), "")
 	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get(header) != "app-1" {
 		t.Errorf("%s from %q", resp.Status, resp.Header.Get(header))
 	}
-	if u := p.find("app-1"); p.take() != nil || !strings.Contains(p.state(u), "not ready") {
-		t.Errorf("it is still in the rotation: %s", p.state(u))
+	if state := p.State("app-1"); p.take() != nil || !strings.Contains(state, "not ready") {
+		t.Errorf("it is still in the rotation: %s", state)
 	}
 }
 
@@ -229,13 +231,12 @@ func TestOutWaitsForRequestsInFlight(t *testing.T) {
 		<-leave
 		ok(w, r)
 	}, ok)
-	u := p.find("app-1")
 	p.mu.Lock()
 	p.next = 0
 	p.mu.Unlock()
 	answered := make(chan string, 1)
 	go func() {
-		resp, err := http.Post(p.url(), "text/plain", strings.NewReader("slow"))
+		resp, err := http.Post(p.URL(), "text/plain", strings.NewReader("slow"))
 		if err != nil {
 			answered <- err.Error()
 			return
@@ -247,13 +248,13 @@ func TestOutWaitsForRequestsInFlight(t *testing.T) {
 	<-entered
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := p.out(over, u); err == nil || !strings.Contains(err.Error(), "1 of its requests are not done") {
+	if err := p.Out(over, "app-1"); err == nil || !strings.Contains(err.Error(), "1 of its requests are not done") {
 		t.Errorf("error %v", err)
 	}
 	out := make(chan error, 1)
-	go func() { out <- p.out(context.Background(), u) }()
+	go func() { out <- p.Out(context.Background(), "app-1") }()
 	for range 4 {
-		if resp, _ := send(t, "GET", p.url(), ""); resp.Header.Get(header) != "app-2" {
+		if resp, _ := send(t, "GET", p.URL(), ""); resp.Header.Get(header) != "app-2" {
 			t.Errorf("an instance that is out answered: %s", resp.Header.Get(header))
 		}
 	}
@@ -264,28 +265,27 @@ func TestOutWaitsForRequestsInFlight(t *testing.T) {
 	if got := <-answered; got != "200 OK slow" {
 		t.Errorf("the request in flight: %s", got)
 	}
-	if err := p.in(context.Background(), u); err != nil {
+	if err := p.In(context.Background(), "app-1"); err != nil {
 		t.Error(err)
 	}
-	if got := p.state(u); got != "in, ready" {
+	if got := p.State("app-1"); got != "in, ready" {
 		t.Error(got)
 	}
 }
 
 func TestInWaitsForReadiness(t *testing.T) {
 	p, all := proxied(t, ok)
-	u := p.find("app-1")
-	if err := p.out(context.Background(), u); err != nil {
+	if err := p.Out(context.Background(), "app-1"); err != nil {
 		t.Fatal(err)
 	}
 	all[0].ready.Store(false)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	err := p.in(ctx, u)
+	err := p.In(ctx, "app-1")
 	if err == nil || !strings.Contains(err.Error(), "not now") {
 		t.Errorf("error %v", err)
 	}
-	if got := p.state(u); !strings.HasPrefix(got, "out") {
+	if got := p.State("app-1"); !strings.HasPrefix(got, "out") {
 		t.Error(got)
 	}
 }
@@ -298,18 +298,18 @@ func BenchmarkDirect(b *testing.B) { forward(b, false) }
 func forward(b *testing.B, through bool) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	defer server.Close()
-	p, err := newProxy("app", "/readyz")
+	p, err := New(Config{Service: "app", Ready: "/readyz", Listen: "127.0.0.1:0", Control: service.Here})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer p.Close()
-	p.watch([]string{"app-1"}, []string{server.Listener.Addr().String()})
-	if err := p.waitAll(context.Background()); err != nil {
+	p.Watch([]string{"app-1"}, []string{server.Listener.Addr().String()})
+	if err := p.WaitAll(context.Background()); err != nil {
 		b.Fatal(err)
 	}
 	url := server.URL
 	if through {
-		url = p.url()
+		url = p.URL()
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	b.ReportAllocs()

@@ -11,11 +11,11 @@ import (
 )
 
 func TestAStubAnswersAsItIsToldAndCounts(t *testing.T) {
-	b, err := serveStub(service.Stub{Routes: []service.Route{
+	b, err := ServeStub(service.Stub{Routes: []service.Route{
 		{Method: "POST", Path: "/charges", Status: 201, Body: map[string]any{"ok": true}, Key: "$.order"},
 		{Method: "PUT", Path: "/mails/{key}", Status: 204, Latency: 20 * time.Millisecond},
 		{Method: "GET", Path: "/rates/{currency}", Status: 200, Body: 1.5, Key: "X-Order"},
-	}})
+	}}, "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func TestAStubAnswersAsItIsToldAndCounts(t *testing.T) {
 	})
 	ask := func(method, path, body string) (int, string) {
 		t.Helper()
-		r, err := http.NewRequest(method, b.url()+path, strings.NewReader(body))
+		r, err := http.NewRequest(method, b.URL()+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}

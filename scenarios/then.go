@@ -44,6 +44,13 @@ func then() []Sentence {
 		promise(`users stay signed in`, verdict.SessionsAccepted),
 		promise(`every cache holds what the release of before can read`, verdict.CachesReadable),
 		promise(`every job from before is done`, verdict.JobsDone),
+		sentence(`the second operator is refused and told who holds it`, func(d *draft, _ []string) error {
+			if d.Second == nil {
+				return fmt.Errorf("nobody else comes: say first: And a second operator starts the same rollback before step 2")
+			}
+			d.promise(evidence.Promise{Check: verdict.SecondRefused, Text: verdict.SecondRefused})
+			return nil
+		}, nil),
 		sentence(`{word} still reads {word}'s {word}`, func(d *draft, w []string) error {
 			if err := d.needService(); err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"backout/harness/drill"
+	"backout/harness/evidence"
 )
 
 // when are the sentences that make something happen.
@@ -38,7 +39,34 @@ func when() []Sentence {
 		}, deploy),
 		sentence(`it is rolled back by its plan`, func(d *draft, _ []string) error { return d.takePlan("") }, rollBack),
 		sentence(`it is rolled back by the plan {name}`, func(d *draft, w []string) error { return d.takePlan(w[0]) }, rollBack),
+		// What follows says how it is rolled back, so it only declares.
+		sentence(`a second operator starts the same rollback before step {n}`, func(d *draft, w []string) error {
+			step, err := d.step(w[0])
+			if err != nil {
+				return err
+			}
+			if d.Second != nil {
+				return fmt.Errorf("a second operator comes already, before step %d: a drill has one", d.Second.Before)
+			}
+			d.Second = &evidence.Second{Before: step}
+			return nil
+		}, nil),
 	}
+}
+
+// step is the number of a step of the plan.
+func (d *draft) step(text string) (int, error) {
+	if d.Plan == nil {
+		return 0, fmt.Errorf("no plan is given yet: say first: When it is rolled back by its plan")
+	}
+	n, err := number(text)
+	if err != nil {
+		return 0, err
+	}
+	if n != float64(int(n)) || n < 1 || int(n) > len(d.Plan.Steps) {
+		return 0, fmt.Errorf("%s has the steps 1 to %d, and no step %s", d.Plan.Path, len(d.Plan.Steps), text)
+	}
+	return int(n), nil
 }
 
 func (d *draft) takePlan(name string) (err error) {

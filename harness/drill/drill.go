@@ -61,6 +61,7 @@ type Drill struct {
 	watching *observe.Observer
 	runner   *rollback.Runner
 	clone    func(context.Context) (urls map[string]string, close func() error, err error)
+	cloning  sync.Mutex // guards clone: a second operator may ask for one too
 
 	mu    sync.Mutex // guards facts
 	facts *verdict.Facts

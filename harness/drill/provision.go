@@ -102,11 +102,11 @@ func (d *Drill) provision(ctx context.Context) error {
 
 	d.runner = &rollback.Runner{
 		Log: d.log, Service: d.spec.Service, Dir: dir, Vars: d.env.Variables(), Platform: d.env.Platform(), Tracer: d.o.Tracer,
-		Running: func(running bool) {
+		Running: oneAtATime(func(running bool) {
 			if d.watching != nil {
 				d.watching.Step(running)
 			}
-		},
+		}),
 	}
 	d.onExit(func(context.Context) error { return d.runner.Close() })
 	d.watching = observe.Start(context.WithoutCancel(ctx), observe.Config{

@@ -16,6 +16,10 @@ import (
 func (d *Drill) rollBack(ctx context.Context) error {
 	done := d.phase("rollback", "rolled back")
 	plan := d.spec.Plan
+	end, err := d.operators(ctx)
+	if err != nil {
+		return err
+	}
 	if err := d.runner.Before(ctx, plan, d); err != nil {
 		var refused *rollback.Refused
 		if !errors.As(err, &refused) {
@@ -23,13 +27,19 @@ func (d *Drill) rollBack(ctx context.Context) error {
 		}
 		d.refused = refused
 		done("the plan refused before it changed anything: %v", refused)
-		return nil
+		return d.runner.Release()
 	}
 	d.clock(evidence.ClockStarted, "")
 	failed := d.runner.Steps(ctx, plan, d)
+	if err := end(); err != nil {
+		return err
+	}
 	d.clock(evidence.ClockCommandReturned, "")
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if failed != nil && !errors.As(failed, new(*rollback.StepError)) && !errors.As(failed, new(*rollback.Refused)) {
+		return failed
 	}
 	if plan.Sabotage != nil {
 		sabotaged := make(chan struct{})
@@ -79,6 +89,9 @@ func (d *Drill) watch(ctx context.Context) error {
 	}
 	if err := <-validated; err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if err := d.runner.Release(); err != nil {
+		return err
 	}
 	if d.sabotaged != nil {
 		<-d.sabotaged // bounded by the plan

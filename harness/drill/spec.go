@@ -37,6 +37,8 @@ type Spec struct {
 	Rate      float64        // journeys per second
 	Users     int
 
+	Second *evidence.Second // a second operator comes; nil: none does
+
 	Promises []evidence.Promise
 	Expect   *evidence.Expect
 
@@ -113,6 +115,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		PromiseList: verdict.PromiseList,
 		Promises:    s.Promises,
 		Expect:      s.Expect,
+		Second:      s.Second,
 		Mutant:      s.Mutant,
 		Digests:     digests,
 		Machine:     machine(),
@@ -198,7 +201,10 @@ func (s *Spec) Lines(o Options) []string {
 	for _, c := range s.Plan.Before {
 		say("pre-check   %s", c.Words())
 	}
-	for _, step := range s.Plan.Steps {
+	for i, step := range s.Plan.Steps {
+		if s.Second != nil && s.Second.Before == i+1 {
+			say("meanwhile   a second operator starts the same rollback, and must be refused")
+		}
 		say("roll back   %s: %s  (within %s, again: %s)", step.Name, oneLine(step.Run), step.Timeout, step.Again)
 	}
 	for _, c := range s.Plan.After {

@@ -35,10 +35,14 @@ func (d *Drill) Dependants() []*service.Service { return d.spec.Dependants }
 // Clone hands out the side stage that was begun when the release was deployed, since starting one takes a second that
 // the rollback should not wait for.
 func (d *Drill) Clone(ctx context.Context) (urls map[string]string, close func() error, err error) {
+	d.cloning.Lock()
 	if d.clone == nil {
 		d.prepareClone(ctx)
 	}
-	return d.clone(ctx)
+	clone := d.clone
+	d.clone = nil // who asked closes it; whoever asks next gets one of their own
+	d.cloning.Unlock()
+	return clone(ctx)
 }
 
 // prepareClone begins a clone in the background when the plan has a pre-check that needs it.

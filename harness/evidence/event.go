@@ -200,7 +200,7 @@ type Probe struct {
 
 // Step is one event of one command that was run as production would run it. Written by rollback.
 type Step struct {
-	Part     string  `json:"part"`              // rollout, before, step, after
+	Part     string  `json:"part"`              // rollout, lock, before, step, after
 	Index    int     `json:"index"`             // from 1 within its part
 	Name     string  `json:"name"`              //
 	Event    string  `json:"event"`             // started, output, ended
@@ -214,11 +214,26 @@ type Step struct {
 	Error    string  `json:"error,omitempty"`
 	Trace    string  `json:"trace,omitempty"`
 	Span     string  `json:"span,omitempty"`
+	By       string  `json:"by,omitempty"`     // of a second operator: who; empty: of the rollback that is judged
+	Holder   *Holder `json:"holder,omitempty"` // with the lock: who holds it, as its taker wrote or as one who is refused was told
+}
+
+// Holder is who runs a rollback, as the lock's file says it.
+type Holder struct {
+	Operator string    `json:"operator"`
+	Host     string    `json:"host"`
+	PID      int       `json:"pid"`
+	Since    time.Time `json:"since"`
+	Plan     string    `json:"plan"`
+	Step     int       `json:"step,omitempty"` // that runs, from 1; 0: none has begun
+	Steps    int       `json:"steps"`
+	StepName string    `json:"step_name,omitempty"`
 }
 
 // Parts and outcomes of a step.
 const (
 	PartRollout = "rollout" // deploying the release
+	PartLock    = "lock"    // taking the lock on rollbacks; refused: somebody else holds it
 	PartBefore  = "before"  // a pre-check
 	PartStep    = "step"
 	PartAfter   = "after" // validation

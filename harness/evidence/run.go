@@ -28,6 +28,8 @@ type Run struct {
 	Instances  []string  `json:"instances"` // of the drilled service, by name
 	Nodes      []string  `json:"nodes"`     // Postgres nodes, by name; none without a database
 
+	Second *Second `json:"second,omitempty"` // a second operator starts the same rollback
+
 	Mutant *Mutant `json:"mutant,omitempty"` // the plan was changed by a rule
 
 	PromiseList int       `json:"promise_list"` // version of the list of promises that always hold
@@ -153,6 +155,11 @@ type PlanStep struct {
 	Run     string  `json:"run"`
 	Timeout float64 `json:"timeout"` // seconds
 	Again   string  `json:"again"`   // safe, refuse
+}
+
+// Second is a second operator who starts the same rollback while the first one runs it.
+type Second struct {
+	Before int `json:"before"` // this step of the first one, from 1
 }
 
 // Promise is a stated promise: the name of a check and its parameters.

@@ -263,6 +263,8 @@ func stepLook(s *step) look {
 		return look{"is-broken", "i-no", "done, not as expected"}
 	case s.outcome == evidence.StepTimeout:
 		return look{"is-broken", "i-late", "timed out"}
+	case s.outcome == evidence.StepRefused && s.part == evidence.PartLock:
+		return look{"is-kept", "i-no", "refused: somebody else holds it"}
 	case s.outcome == evidence.StepRefused:
 		return look{"is-broken", "i-no", "stopped the plan"}
 	case s.outcome == evidence.StepSkipped:
@@ -282,6 +284,17 @@ func partName(part string) string {
 	}
 	return part
 }
+
+// whose is a command's part, and the operator where that is a second one.
+func (s *step) whose() string {
+	if s.by != "" {
+		return s.by + "'s " + partName(s.part)
+	}
+	return partName(s.part)
+}
+
+// judged says whether it is a step of the rollback that is judged.
+func (s *step) judged() bool { return s.part == evidence.PartStep && s.by == "" }
 
 // rank puts the broken promises first.
 func rank(state string) int {
@@ -1092,7 +1105,7 @@ func (m *Model) planAsRun() (steps []planStep, says string, notRun []evidence.Pl
 	ran, good := 0, 0
 	done := map[int]bool{}
 	for _, s := range m.steps {
-		p := planStep{Part: partName(s.part), isStep: s.part == evidence.PartStep, Name: s.name, Command: s.command, Index: s.index, At: offset(s.from), Look: stepLook(s), Exit: s.exit,
+		p := planStep{Part: s.whose(), isStep: s.judged(), Name: s.name, Command: s.command, Index: s.index, At: offset(s.from), Look: stepLook(s), Exit: s.exit,
 			Expected: s.expected, Error: s.err, Output: s.output, Tail: s.tail, Lines: s.lines, CutBytes: s.cut, Took: "no end", Ran: s.done && s.outcome != evidence.StepSkipped}
 		if over := len(p.Tail) - maxOutput; over > 0 {
 			p.Tail = p.Tail[over:]
@@ -1109,7 +1122,7 @@ func (m *Model) planAsRun() (steps []planStep, says string, notRun []evidence.Pl
 				p.Evidence = append(p.Evidence, n)
 			}
 		}
-		if s.part == evidence.PartStep {
+		if s.judged() {
 			done[s.index] = true
 			if p.Ran {
 				ran++
@@ -1130,7 +1143,7 @@ func (m *Model) planAsRun() (steps []planStep, says string, notRun []evidence.Pl
 	if ran == 0 {
 		says = "No step of the plan ran."
 		for _, s := range m.steps {
-			if s.outcome == evidence.StepRefused {
+			if s.outcome == evidence.StepRefused && s.part == evidence.PartBefore {
 				says += fmt.Sprintf(" The pre-check “%s” stopped it.", s.name)
 			}
 		}

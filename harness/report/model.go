@@ -148,6 +148,7 @@ func binOf(t float64) int { return int(min(max(t, 0)/binSeconds, maxBins)) }
 // step is one command, from its start to its end.
 type step struct {
 	part, name     string
+	by             string // a second operator; empty: whose rollback is judged
 	index          int
 	command        string
 	from, to       float64
@@ -429,12 +430,12 @@ func (b *Builder) gap(n int64, g *evidence.Gap) {
 func (b *Builder) step(n int64, t float64, s *evidence.Step) {
 	var cur *step
 	for i := len(b.m.steps) - 1; i >= 0 && cur == nil; i-- {
-		if p := b.m.steps[i]; p.part == s.Part && p.index == s.Index && p.name == s.Name && !p.done {
+		if p := b.m.steps[i]; p.part == s.Part && p.index == s.Index && p.name == s.Name && p.by == s.By && !p.done {
 			cur = p
 		}
 	}
 	if cur == nil {
-		cur = &step{part: s.Part, name: s.Name, index: s.Index, from: t, to: t, started: n}
+		cur = &step{part: s.Part, name: s.Name, by: s.By, index: s.Index, from: t, to: t, started: n}
 		b.m.steps = append(b.m.steps, cur)
 	}
 	cur.to = max(cur.to, t)

@@ -497,7 +497,7 @@ func (m *Model) lanes(tl *timeline) {
 		if i == 0 {
 			l.Name = "Commands"
 		}
-		l.Label = seg{Text: short(partName(s.part)+" "+strconv.Itoa(s.index)+": "+s.name, 64), Class: class, Icon: icon}
+		l.Label = seg{Text: short(s.whose()+" "+strconv.Itoa(s.index)+": "+s.name, 64), Class: class, Icon: icon}
 		mark := s.to
 		if s.to > tl.Span*0.6 {
 			mark = s.from
@@ -909,7 +909,7 @@ func (m *Model) periods() []period {
 		add(p.name, p.from, p.to)
 	}
 	for _, s := range m.steps {
-		if s.part == evidence.PartStep {
+		if s.judged() {
 			add(fmt.Sprintf("step %d: %s", s.index, s.name), s.from, s.to)
 		}
 	}

@@ -125,7 +125,7 @@ func from(e evidence.Event) string {
 	case e.Fault != nil:
 		return of("fault", e.Fault.Name)
 	case e.Step != nil:
-		return of(e.Step.Part, strconv.Itoa(e.Step.Index))
+		return strings.TrimSpace(of(e.Step.By, e.Step.Part, strconv.Itoa(e.Step.Index)))
 	}
 	if key := e.Key(); key != "" {
 		return key

@@ -34,8 +34,14 @@ type Runner struct {
 	Tracer   trace.Tracer      // nil: no spans
 	Running  func(bool)        // told when a command starts and when it has ended; may be nil
 
+	Operator string // as whom the lock is taken; empty: as the user of this process, and the log says it only when that is refused
+	By       string // of a second operator: who, in all that is written
+	// Between is called before each step of a plan, before its own pre-checks; may be nil.
+	Between func(ctx context.Context, step int) error
+
 	current atomic.Pointer[trace.SpanContext]
 	groups  groups
+	lock    *lock // nil: not taken
 }
 
 // Outcome is how a command ended.
@@ -83,7 +89,25 @@ func (r *Runner) Rollout(ctx context.Context, rel *service.Release, environment 
 // Steps runs the plan's steps and stops at the first that is not ok, which the *StepError tells, or at a pre-check
 // that is to be asked before a step and found something, which a *Refused tells.
 func (r *Runner) Steps(ctx context.Context, p *service.Plan, w World) error {
-	return r.all(ctx, evidence.PartStep, p.Steps, p.Env, func(step int) error { return r.beforeStep(ctx, p, w, step) })
+	return r.all(ctx, evidence.PartStep, p.Steps, p.Env, func(step int) error {
+		if r.lock != nil {
+			if err := r.lock.at(step, p.Steps[step-1].Name); err != nil {
+				return fmt.Errorf("note step %d in the lock: %w", step, err)
+			}
+		}
+		if r.Between != nil {
+			if err := r.Between(ctx, step); err != nil {
+				return err
+			}
+		}
+		return r.beforeStep(ctx, p, w, step)
+	})
+}
+
+// put writes what happened, and whose doing it is.
+func (r *Runner) put(e evidence.Step) {
+	e.By = r.By
+	r.Log.Put(&e)
 }
 
 // all runs commands in order. before is asked in front of each; nil: nothing is.
@@ -97,7 +121,7 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env
 			failed = before(i + 1)
 		}
 		if failed != nil {
-			r.Log.Put(&evidence.Step{Part: part, Index: i + 1, Name: s.Name, Event: "ended", Outcome: evidence.StepSkipped})
+			r.put(evidence.Step{Part: part, Index: i + 1, Name: s.Name, Event: "ended", Outcome: evidence.StepSkipped})
 			continue
 		}
 		if o := r.Run(ctx, part, i+1, s, env); o.Outcome != evidence.StepOK {
@@ -110,9 +134,9 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env
 // Close ends what commands have left running behind them. Until then it runs, as it would in production.
 func (r *Runner) Close() error {
 	if err := r.groups.end(); err != nil {
-		return fmt.Errorf("end what commands left running: %w", err)
+		return errors.Join(fmt.Errorf("end what commands left running: %w", err), r.Release())
 	}
-	return nil
+	return r.Release()
 }
 
 // begin starts the span of a step or a check and returns what to write its events with.
@@ -129,7 +153,7 @@ func (r *Runner) begin(ctx context.Context, e evidence.Step) (context.Context, f
 	started := time.Now()
 	first := e
 	first.Event = "started"
-	r.Log.Put(&first)
+	r.put(first)
 	return ctx, func(last evidence.Step, err error) {
 		last.Part, last.Index, last.Name, last.Event = e.Part, e.Index, e.Name, "ended"
 		last.Trace, last.Span = e.Trace, e.Span
@@ -137,7 +161,7 @@ func (r *Runner) begin(ctx context.Context, e evidence.Step) (context.Context, f
 		if err != nil {
 			last.Error = r.Log.Clean(err.Error())
 		}
-		r.Log.Put(&last)
+		r.put(last)
 		if last.Outcome != evidence.StepOK {
 			span.SetStatus(codes.Error, last.Outcome+": "+last.Error)
 		}
@@ -191,7 +215,7 @@ func (r *Runner) command(ctx context.Context, part string, index int, s service.
 		return failed, err
 	}
 	out := newOutput(r.Log.Clean, match, func(stream, text string) {
-		r.Log.Put(&evidence.Step{Part: part, Index: index, Name: s.Name, Event: "output", Stream: stream, Output: text})
+		r.put(evidence.Step{Part: part, Index: index, Name: s.Name, Event: "output", Stream: stream, Output: text})
 	})
 	var cut atomic.Bool
 	var reading sync.WaitGroup

@@ -67,6 +67,8 @@ func checks() []check {
 			"Let the last step of the plan remove what the finding names."},
 		{PlanRefused, false, mustRefuse, nil, planRefused,
 			"Make the pre-check stop the plan before its first step."},
+		{SecondRefused, false, hasSecond, nil, secondRefused,
+			"Let nothing but its holder remove the lock's file, and take the lock before anything else."},
 	}
 }
 
@@ -155,6 +157,10 @@ func isAlone(j *judging) string { return unless(j.run.Alone, "not alone") }
 
 func mustRefuse(j *judging) string {
 	return unless(j.refuses() != "", "the plan is not expected to refuse")
+}
+
+func hasSecond(j *judging) string {
+	return unless(j.run.Second != nil, "nobody else starts the rollback")
 }
 
 func unless(ok bool, why string) string {

@@ -188,16 +188,19 @@ func refusal(l *log) {
 	l.run.Release.Schema = true
 }
 
+// checkCase is what a check must say of a changed drill.
+type checkCase struct {
+	check, name string
+	change      change
+	state       string
+	verdict     string
+	finding     string // a part of it
+}
+
 // TestChecks changes one thing in a good drill and looks at one check.
 func TestChecks(t *testing.T) {
 	const pass, fails, open = verdict.Pass, verdict.Fail, verdict.Inconclusive
-	cases := []struct {
-		check, name string
-		change      change
-		state       string
-		verdict     string
-		finding     string // a part of it
-	}{
+	cases := []checkCase{
 		{verdict.Restored, "an instance stays on the bad release", instance("shop-3", 28, end, func(i *evidence.Instance) { i.Release = "v2" }), verdict.Broken, fails, "watched for 12.0 s after the last step: shop-3 serves v2"},
 		{verdict.Restored, "an instance is down", instance("shop-2", 29, end, func(i *evidence.Instance) { *i = evidence.Instance{Name: i.Name, Service: i.Service} }), verdict.Broken, fails, "shop-2 is down"},
 		{verdict.Restored, "an instance is not ready", instance("shop-2", 35, end, func(i *evidence.Instance) { i.Ready = false }), verdict.Broken, fails, "shop-2 is not ready"},
@@ -510,6 +513,7 @@ func TestChecks(t *testing.T) {
 
 		{"a check of tomorrow", "stated", run(func(r *evidence.Run) { r.Promises = []evidence.Promise{{Check: "a check of tomorrow", Text: "x"}} }), verdict.Unjudged, open, "promise list 2 has no check of this name"},
 	}
+	cases = append(cases, operatorCases()...)
 	seen := map[string]map[string]bool{}
 	for _, c := range cases {
 		if seen[c.check] == nil {

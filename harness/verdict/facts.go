@@ -31,6 +31,8 @@ type Facts struct {
 	digests    map[string]string   // node -> canonical digest of its stated target
 	gaps       map[string][]span   // by what was not observed, as the gap names it
 	steps      []step              // in the order in which they began
+	locks      []taken             // in the order in which operators came
+	beside     []step              // that a second operator began
 	alerts     []mark              // those raised
 	faults     map[string]*fault   // by name and what it is of
 	faulted    []string            // keys of faults, in order
@@ -72,6 +74,16 @@ type step struct {
 	why       string // its error or the expectation that was not met
 	seconds   float64
 	lastLines string
+}
+
+// taken is an operator's try to take the lock on rollbacks.
+type taken struct {
+	n       int64
+	t       tick
+	by      string // empty: whose rollback is judged
+	outcome string
+	holder  *evidence.Holder
+	why     string
 }
 
 type fault struct {
@@ -187,6 +199,16 @@ func (f *Facts) addReading(n int64, t tick, e evidence.Event) {
 }
 
 func (f *Facts) addStep(n int64, t tick, s *evidence.Step) {
+	switch {
+	case s.Part == evidence.PartLock:
+		f.locks = append(f.locks, taken{n, t, strings.Clone(s.By), s.Outcome, s.Holder, strings.Clone(s.Error)})
+		return
+	case s.By != "":
+		if s.Event == "started" && s.Part == evidence.PartStep {
+			f.beside = append(f.beside, step{part: s.Part, index: s.Index, name: s.Name, began: t, n: n})
+		}
+		return
+	}
 	var known *step
 	for i := len(f.steps) - 1; i >= 0 && known == nil; i-- {
 		if f.steps[i].part == s.Part && f.steps[i].index == s.Index {

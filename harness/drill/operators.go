@@ -1,0 +1,86 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"backout/harness/rollback"
+)
+
+// The operators of a drill, by the names that the lock tells.
+const (
+	firstOperator  = "operator 1"
+	secondOperator = "operator 2"
+)
+
+// operators begins the rollback: it takes the lock, before the pre-checks as every rollback does, and arranges for what the
+// drill says of who else comes. end waits for them.
+func (d *Drill) operators(ctx context.Context) (end func() error, err error) {
+	end = func() error { return nil }
+	if second := d.spec.Second; second != nil {
+		d.runner.Operator = firstOperator
+		other := &rival{runner: d.runner.Beside(secondOperator)}
+		end = other.end
+		d.runner.Between = func(ctx context.Context, step int) error {
+			if other.begun || step != second.Before {
+				return nil
+			}
+			return other.start(ctx, d)
+		}
+	}
+	return end, d.runner.Take(ctx, d.spec.Plan)
+}
+
+// rival is a second operator who starts the same plan while the first one runs it.
+type rival struct {
+	runner *rollback.Runner
+	begun  bool
+	ended  sync.WaitGroup // of what the operator does, once let in
+}
+
+// start has the operator take the lock, as every rollback does, and when let in run the plan side by side. It returns when
+// it is known which of the two it is.
+func (o *rival) start(ctx context.Context, d *Drill) error {
+	o.begun = true
+	err := o.runner.Take(ctx, d.spec.Plan)
+	if errors.As(err, new(*rollback.Held)) {
+		return nil // as it must be; the verdict sees what was told
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", secondOperator, err)
+	}
+	o.ended.Go(func() {
+		// What becomes of it is in the log, and the rollback that is judged is the first one's.
+		if o.runner.Before(ctx, d.spec.Plan, d) == nil {
+			_ = o.runner.Steps(ctx, d.spec.Plan, d)
+		}
+	})
+	return nil
+}
+
+// end waits for what the operator still does, so that nothing of it runs while service is watched.
+func (o *rival) end() error {
+	o.ended.Wait()
+	return o.runner.Close()
+}
+
+// oneAtATime tells of commands that run side by side as of one: the first begins it and the last ends it.
+func oneAtATime(tell func(running bool)) func(running bool) {
+	var mu sync.Mutex
+	running := 0
+	return func(begins bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if begins {
+			if running++; running == 1 {
+				tell(true)
+			}
+			return
+		}
+		if running--; running == 0 {
+			tell(false)
+		}
+	}
+}

@@ -161,11 +161,11 @@ func (d *draft) whole() error {
 		return fmt.Errorf("%s has no journeys, so there is no traffic: leave the line away", d.Service.Path)
 	case d.Rate == 0 && len(d.Service.Journeys) > 0:
 		return errors.New(`expected traffic, since without it nothing is observed: And 50 journeys per second by 20 users`)
-	case d.Expect != nil && d.Expect.Fails != "" && d.Plan.Sabotage == nil:
+	case d.Expect != nil && d.Expect.Fails != "" && d.Plan.Sabotage == nil && len(d.Faults) == 0:
 		return fmt.Errorf("the drill must fail because %q, but %s does not state its sabotage: say what is wrong with the plan, and a command that shows that it took effect (sabotage: {what: ..., shown: ...})", d.Expect.Fails, d.Plan.Path)
 	case d.Plan.Sabotage != nil && (d.Expect == nil || d.Expect.Fails == ""):
 		return fmt.Errorf(`%s is sabotaged (%s), so the drill must fail: Then the drill fails because "CHECK"`, d.Plan.Path, d.Plan.Sabotage.What)
-	case d.Control() != (d.Plan.Sabotage != nil):
+	case d.Control() != (d.Expect != nil && d.Expect.Fails != ""):
 		return fmt.Errorf("expected the tag @control on a drill that must fail, and on no other")
 	case len(d.Promises) == 0 && d.Expect == nil:
 		return errors.New(`expected a promise: Then service is restored`)

@@ -24,7 +24,7 @@ func TestEveryCheckIsNamedByAControl(t *testing.T) {
 			continue
 		}
 		named[s.Expect.Fails] = append(named[s.Expect.Fails], s.Where())
-		if scenarios.RightDrill(s, all) == nil {
+		if s.NotApplicable == "" && scenarios.RightDrill(s, all) == nil {
 			t.Errorf("%s: no drill rolls %s back by its plan, beside which the control could run", s.Where(), s.Bad.Name)
 		}
 	}

@@ -103,6 +103,8 @@ func handler(s Sentence, get func() *drill.Drill) any {
 		return func(ctx context.Context, _ string) error { return do(ctx) }
 	case 2:
 		return func(ctx context.Context, _, _ string) error { return do(ctx) }
+	case 3:
+		return func(ctx context.Context, _, _, _ string) error { return do(ctx) }
 	}
-	return func(ctx context.Context, _, _, _ string) error { return do(ctx) }
+	return func(ctx context.Context, _, _, _, _ string) error { return do(ctx) }
 }

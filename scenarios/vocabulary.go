@@ -36,16 +36,18 @@ func Vocabulary() []Sentence {
 	var all []Sentence
 	all = append(all, given()...)
 	all = append(all, when()...)
+	all = append(all, faults()...)
 	return append(all, then()...)
 }
 
 // sentence makes a Sentence of a form such as `release {name} is deployed over {name}`: a name is a quoted text or, in
-// {word}, a bare one; {n} is a number.
+// {word}, a bare one; {n} is a number; {target} is an instance or a node.
 func sentence(form string, say func(*draft, []string) error, do func(context.Context, *drill.Drill) error) Sentence {
 	pattern := regexp.QuoteMeta(form)
 	pattern = strings.ReplaceAll(pattern, regexp.QuoteMeta("{name}"), `"([^"]*)"`)
 	pattern = strings.ReplaceAll(pattern, regexp.QuoteMeta("{word}"), `([a-z][a-z0-9_-]*)`)
 	pattern = strings.ReplaceAll(pattern, regexp.QuoteMeta("{n}"), `([0-9]+(?:\.[0-9]+)?)`)
+	pattern = strings.ReplaceAll(pattern, regexp.QuoteMeta("{target}"), `(the primary|the streaming replica|the logical replica|[a-z][a-z0-9_-]*)`)
 	return Sentence{Form: form, match: regexp.MustCompile("^" + pattern + "$"), say: say, do: do}
 }
 

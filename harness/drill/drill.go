@@ -70,6 +70,7 @@ type Drill struct {
 	decided bool
 	refused error // the plan's pre-check stopped it
 
+	faults    *faults         // those that are declared
 	sabotaged <-chan struct{} // closed when it is known whether the plan's sabotage took effect; nil: it has none
 	stopped   bool            // traffic and probes have ended
 	broke     error           // the harness itself broke: what it was doing

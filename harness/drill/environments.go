@@ -7,6 +7,7 @@ import (
 
 	"backout/harness/environment"
 	"backout/harness/environment/process"
+	"backout/harness/fault"
 	"backout/harness/service"
 )
 
@@ -29,9 +30,18 @@ func NewEnvironment(name string, place Place) (environment.Environment, error) {
 	return make(place)
 }
 
-// Lacks says what this machine has not that the drill needs in an environment, and the command that mends it; empty:
-// nothing. Nothing is started for it.
+// Lacks says what this machine or the environment has not that the drill needs, and the command that mends it where there
+// is one; empty: nothing. Nothing is started for it.
 func Lacks(name string, s *Spec) string {
+	if len(s.Faults) > 0 {
+		env, err := NewEnvironment(name, Place{})
+		if err != nil {
+			return err.Error()
+		}
+		if why := fault.Lacks(env.Faults(), s.Faults); why != "" {
+			return fmt.Sprintf("the environment %s cannot do what the drill declares: %s", name, why)
+		}
+	}
 	if lacks := map[string]func([]*service.Service) string{"process": process.Lacks}[name]; lacks != nil && s.Service != nil {
 		return lacks(append([]*service.Service{s.Service}, s.Dependants...))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"backout/harness/environment"
 	"backout/harness/evidence"
+	"backout/harness/fault"
 	"backout/harness/observe"
 	"backout/harness/postgres"
 	"backout/harness/rollback"
@@ -79,7 +80,7 @@ func (d *Drill) provision(ctx context.Context) error {
 	work.Go(func() error {
 		err := d.env.Provision(wctx, environment.Need{
 			Service: d.spec.Service, Dependants: d.spec.Dependants, Good: d.spec.Good, Releases: d.spec.Runs,
-			Streaming: d.spec.Streaming, Logical: d.spec.Logical, Rows: d.spec.Rows,
+			Streaming: d.spec.Streaming, Logical: d.spec.Logical, Rows: d.spec.Rows, Faults: d.spec.FaultKinds(),
 			Progress: func(text string) { d.tell(Progress{Phase: "provisioned", Text: text}) },
 		})
 		if err != nil {
@@ -109,6 +110,11 @@ func (d *Drill) provision(ctx context.Context) error {
 		}),
 	}
 	d.onExit(func(context.Context) error { return d.runner.Close() })
+	if d.faults, err = newFaults(d.log, d.spec.Faults, fault.World{Place: d.env.Faults(), Instances: d.env.Instances, Nodes: d.env.Nodes}); err != nil {
+		return err
+	}
+	d.runner.Step = d.faults.step
+	d.onExit(d.faults.end)
 	d.watching = observe.Start(context.WithoutCancel(ctx), observe.Config{
 		Log: d.log, Interval: seconds(d.run.Windows.Probe), Beat: seconds(d.run.Windows.Beat),
 		Service: d.spec.Service, Dependants: d.spec.Dependants, Release: d.spec.Bad,

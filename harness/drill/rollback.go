@@ -35,6 +35,7 @@ func (d *Drill) rollBack(ctx context.Context) error {
 		return err
 	}
 	d.clock(evidence.ClockCommandReturned, "")
+	d.faults.lift(ctx, func(evidence.DeclaredFault) bool { return true })
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -96,6 +97,7 @@ func (d *Drill) watch(ctx context.Context) error {
 	if d.sabotaged != nil {
 		<-d.sabotaged // bounded by the plan
 	}
+	d.faults.settle()
 	d.clock(evidence.ClockWatchEnded, why)
 	if state.Held {
 		done("and stayed so for %g s", d.run.Windows.Stability)

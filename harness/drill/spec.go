@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"backout/harness/evidence"
+	"backout/harness/fault"
 	"backout/harness/service"
 	"backout/harness/verdict"
 )
@@ -39,6 +40,7 @@ type Spec struct {
 
 	Second *evidence.Second // a second operator comes; nil: none does
 
+	Faults   []evidence.DeclaredFault
 	Promises []evidence.Promise
 	Expect   *evidence.Expect
 
@@ -58,6 +60,17 @@ func (s *Spec) Control() bool { return slices.Contains(s.Tags, "@control") }
 // ByItsPlan says whether the release is rolled back by its right plan, and not by another of that release.
 func (s *Spec) ByItsPlan() bool {
 	return s.Plan != nil && strings.HasPrefix(filepath.Base(s.Plan.Path), "rollback.")
+}
+
+// FaultKinds are the kinds of fault that are declared, each once.
+func (s *Spec) FaultKinds() []string {
+	var kinds []string
+	for _, f := range s.Faults {
+		if !slices.Contains(kinds, f.Kind) {
+			kinds = append(kinds, f.Kind)
+		}
+	}
+	return kinds
 }
 
 // Where is the scenario's place, "features/database/drops-a-column.feature:14".
@@ -117,6 +130,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Expect:      s.Expect,
 		Second:      s.Second,
 		Mutant:      s.Mutant,
+		Faults:      s.Faults,
 		Digests:     digests,
 		Machine:     machine(),
 	}
@@ -205,6 +219,11 @@ func (s *Spec) Lines(o Options) []string {
 		if s.Second != nil && s.Second.Before == i+1 {
 			say("meanwhile   a second operator starts the same rollback, and must be refused")
 		}
+		for _, f := range s.Faults {
+			if f.Before == i+1 {
+				say("fault       %s", fault.Words(f))
+			}
+		}
 		say("roll back   %s: %s  (within %s, again: %s)", step.Name, oneLine(step.Run), step.Timeout, step.Again)
 	}
 	for _, c := range s.Plan.After {
@@ -224,7 +243,9 @@ func (s *Spec) Lines(o Options) []string {
 			say("expect      the plan refuses because %q", e.Refuses)
 		}
 		if e.Fails != "" {
-			say("sabotage    %s", s.Plan.Sabotage.What)
+			if s.Plan.Sabotage != nil {
+				say("sabotage    %s", s.Plan.Sabotage.What)
+			}
 			say("expect      the drill fails because %q", e.Fails)
 		}
 	}

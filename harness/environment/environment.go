@@ -30,7 +30,7 @@ type Need struct {
 	Streaming  bool                        // a hot standby
 	Logical    bool                        // a subscriber
 	Rows       map[string]int              // table -> rows, over the service's own
-	Faults     []string                    // kinds of fault that the drill declares, for what they need beforehand
+	Faults     []string                    // kinds of fault that the drill declares: what they need is prepared
 	Progress   func(text string)           // tells people what takes long; may be nil
 }
 
@@ -73,7 +73,8 @@ type Environment interface {
 	// instance of the service's good release and one of each dependant, wired to each other.
 	Clone(ctx context.Context) (*Clone, error)
 
-	// Faults is what can be done to what runs here.
+	// Faults is what can be done to what runs. Which of it is nil is known before Provision. Destroy copes with whatever was
+	// done.
 	Faults() fault.Place
 
 	// Versions of the programs that it uses, for the conditions of the run.

@@ -268,13 +268,27 @@ type Alert struct {
 	Unit      string  `json:"unit"`
 }
 
-// Fault is a fault or sabotage. Written by fault, the sabotage of a plan by rollback: asked, in force, lifted, gone.
+// Fault is an event of a fault or a sabotage. A declared fault is written by drill, and every event of it but the first
+// says what was observed: a fault that was asked for is in force when that was seen, and gone when that was seen. The
+// sabotage of a plan is written by rollback.
 type Fault struct {
-	Name  string `json:"name"`
-	Of    string `json:"of,omitempty"`
-	Event string `json:"event"`
-	Error string `json:"error,omitempty"`
+	Name   string `json:"name"`
+	Of     string `json:"of,omitempty"`
+	Number int    `json:"number,omitempty"` // of the declared fault, from 1 in the order of Run.Faults; 0: a sabotage
+	Event  string `json:"event"`            // one of Fault...
+	Text   string `json:"text,omitempty"`   // what was seen
+	Error  string `json:"error,omitempty"`
 }
+
+// Events of a fault.
+const (
+	FaultAsked      = "asked"
+	FaultInForce    = "in force"     // it was seen so
+	FaultNotInForce = "not in force" // it was seen that it is not, or not seen that it is
+	FaultLifted     = "lifted"
+	FaultGone       = "gone"     // it was seen so
+	FaultNotGone    = "not gone" // it was not seen that it is
+)
 
 // Approval is a person's or a rule's decision. Written by rollback.
 type Approval struct {

@@ -30,7 +30,8 @@ type Run struct {
 
 	Second *Second `json:"second,omitempty"` // a second operator starts the same rollback
 
-	Mutant *Mutant `json:"mutant,omitempty"` // the plan was changed by a rule
+	Mutant *Mutant         `json:"mutant,omitempty"` // the plan was changed by a rule
+	Faults []DeclaredFault `json:"faults,omitempty"` // what is done to the environment while the plan runs
 
 	PromiseList int       `json:"promise_list"` // version of the list of promises that always hold
 	Promises    []Promise `json:"promises"`     // those that the scenario states
@@ -168,6 +169,18 @@ type Promise struct {
 	Text   string  `json:"text"`             // as the feature says it
 	Within float64 `json:"within,omitempty"` // seconds
 	Of     string  `json:"of,omitempty"`     // a journey, a dependant
+}
+
+// DeclaredFault is what a drill does to its environment while the plan runs: it is put in force before a step of the plan
+// and lifted after one.
+type DeclaredFault struct {
+	Kind    string  `json:"kind"`               // pause, kill, cut ...: the names in fault/
+	Of      string  `json:"of,omitempty"`       // an instance, a node, a service or a release
+	Text    string  `json:"text"`               // as the feature says it: "shop-2 is paused"
+	Seconds float64 `json:"seconds,omitempty"`  // how slow, how late, how wrong
+	Before  int     `json:"before"`             // the step before which it is put in force, from 1
+	Until   int     `json:"until,omitempty"`    // the step after which it is lifted; 0: the last one
+	ForGood bool    `json:"for_good,omitempty"` // it is never lifted in the drill, and what it took away is judged no more
 }
 
 // Mutant is a right rollback that a rule has changed, to see whether its drill notices.

@@ -685,12 +685,15 @@ func (m *Model) replicas() replicas {
 			to = max(to, t)
 		}
 	}
-	late, never := m.stragglers(), 0
+	late := m.stragglers()
+	var never, removed []string
 	converged := map[string]verdict.Replica{}
 	for _, r := range m.Verdict.Replicas {
 		converged[r.Name] = r
-		if r.Converged == nil {
-			never++
+		if r.Removed != "" {
+			removed = append(removed, r.Name)
+		} else if r.Converged == nil {
+			never = append(never, r.Name)
 			if end, ok := m.clock(evidence.ClockWatchEnded); ok {
 				to = max(to, end)
 			}
@@ -731,6 +734,8 @@ func (m *Model) replicas() replicas {
 				r.Evidence = []int64{c.Evidence}
 			}
 			switch {
+			case c.Removed != "":
+				r.Late, r.Converged = "not applicable", ""
 			case c.Converged == nil:
 				r.Late, r.Converged, r.Straggler = "never", "", true
 			case slices.Contains(late, k.name):
@@ -765,19 +770,16 @@ func (m *Model) replicas() replicas {
 			v.Groups = append(v.Groups, group)
 		}
 	}
-	total := len(m.Verdict.Replicas)
-	v.Says = fmt.Sprintf("Seconds count from the decision. %d of %d converged.", total-never, total)
+	total := len(m.Verdict.Replicas) - len(removed)
+	v.Says = fmt.Sprintf("Seconds count from the decision. %d of %d converged.", total-len(never), total)
 	if len(late) > 0 {
 		v.Says += fmt.Sprintf(" Stragglers, after the command had returned: %s.", strings.Join(late, ", "))
 	}
-	if never > 0 {
-		var names []string
-		for _, r := range m.Verdict.Replicas {
-			if r.Converged == nil {
-				names = append(names, r.Name)
-			}
-		}
-		v.Says += fmt.Sprintf(" Never: %s.", strings.Join(names, ", "))
+	if len(never) > 0 {
+		v.Says += fmt.Sprintf(" Never: %s.", strings.Join(never, ", "))
+	}
+	if len(removed) > 0 {
+		v.Says += fmt.Sprintf(" Taken away by the drill for good, and not counted: %s.", strings.Join(removed, ", "))
 	}
 	return v
 }

@@ -41,7 +41,8 @@ type Model struct {
 	nodes     []*track
 	steps     []*step
 	alerts    []span
-	events    []mark // approvals, messages, faults
+	faults    []span // declared ones, in force
+	events    []mark // approvals, messages, sabotages
 	locks     []lock
 	gaps      []evidence.Gap
 	schemas   []found[evidence.Schema]
@@ -229,7 +230,7 @@ func (b *Builder) Add(e evidence.Event) {
 	case e.Alert != nil:
 		b.alert(e.N, t, e.Alert)
 	case e.Fault != nil:
-		b.event("fault", e)
+		b.fault(e)
 	case e.Approval != nil:
 		b.event("approval", e)
 	case e.Message != nil:
@@ -251,6 +252,35 @@ func (b *Builder) Add(e evidence.Event) {
 		b.gap(e.N, e.Gap)
 	case e.End != nil:
 		m.End = e.End
+	}
+}
+
+// fault draws a declared fault as a stretch from when it was seen in force until it was lifted; a sabotage is an event.
+func (b *Builder) fault(e evidence.Event) {
+	m, f, t := b.m, e.Fault, float64(e.T)
+	if f.Number < 1 || f.Number > len(m.Run.Faults) {
+		b.event("fault", e)
+		return
+	}
+	d := m.Run.Faults[f.Number-1]
+	last := -1
+	for i := range m.faults {
+		if m.faults[i].name == d.Text {
+			last = i
+		}
+	}
+	open := last >= 0 && m.faults[last].open
+	switch f.Event {
+	case evidence.FaultInForce:
+		if !open {
+			m.faults = append(m.faults, span{name: d.Text, text: d.Text, from: t, open: true, n: e.N})
+		}
+	case evidence.FaultNotInForce, evidence.FaultLifted:
+		if open {
+			m.faults[last].to, m.faults[last].open = t, false
+		} else if f.Event == evidence.FaultNotInForce {
+			m.faults = append(m.faults, span{name: d.Text, text: d.Text + ": not seen in force", from: t, to: t, n: e.N})
+		}
 	}
 }
 

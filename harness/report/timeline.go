@@ -529,6 +529,20 @@ func (m *Model) lanes(tl *timeline) {
 		}
 		tl.Others = append(tl.Others, l)
 	}
+	for i, f := range m.faults {
+		if f.open {
+			f.to = m.Seconds
+		}
+		l := lane{Segs: []seg{{Style: between(f.from, f.to) + colour("broken-2"), Class: "al shut"}}}
+		if i == 0 {
+			l.Name = "Faults"
+		}
+		l.Label = seg{Text: short(f.text, 64), Style: at(f.to), Icon: "i-alert"}
+		if f.to > tl.Span*0.6 {
+			l.Label.Style, l.Label.Class = at(f.from), "end"
+		}
+		tl.Others = append(tl.Others, l)
+	}
 	last := ""
 	for i, e := range m.events {
 		if i == most {

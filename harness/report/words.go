@@ -252,6 +252,7 @@ func describe(e evidence.Event) string {
 		w.add("%s%s%s against %s in the baseline, alert at %s", number(a.Value), nbsp, a.Unit, number(a.Baseline), number(a.Threshold))
 	case e.Fault != nil:
 		w.add("%s %s", strings.TrimSpace(e.Fault.Name+" "+e.Fault.Of), e.Fault.Event)
+		w.maybe(e.Fault.Text)
 		w.maybe(e.Fault.Error)
 	case e.Approval != nil:
 		w.add("%s: %s", e.Approval.By, e.Approval.Event)

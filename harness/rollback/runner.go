@@ -33,6 +33,8 @@ type Runner struct {
 	Platform map[string]string // what every command finds on its machine: SUPERVISOR, PROXY ...; a PATH here replaces the harness's
 	Tracer   trace.Tracer      // nil: no spans
 	Running  func(bool)        // told when a command starts and when it has ended; may be nil
+	// Step is told when a step of a plan is about to run, its pre-checks done, and when it has ended; may be nil.
+	Step func(ctx context.Context, index int, ended bool)
 
 	Operator string // as whom the lock is taken; empty: as the user of this process, and the log says it only when that is refused
 	By       string // of a second operator: who, in all that is written
@@ -124,7 +126,15 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env
 			r.put(evidence.Step{Part: part, Index: i + 1, Name: s.Name, Event: "ended", Outcome: evidence.StepSkipped})
 			continue
 		}
-		if o := r.Run(ctx, part, i+1, s, env); o.Outcome != evidence.StepOK {
+		tell := func(ended bool) {
+			if r.Step != nil && part == evidence.PartStep {
+				r.Step(ctx, i+1, ended)
+			}
+		}
+		tell(false)
+		o := r.Run(ctx, part, i+1, s, env)
+		tell(true)
+		if o.Outcome != evidence.StepOK {
 			failed = &StepError{part, i + 1, s, o}
 		}
 	}

@@ -32,7 +32,7 @@ func (j *judging) assume() []Assumption {
 		all = append(all, j.nodesRead())
 	}
 	all = append(all, j.withoutGap())
-	if len(j.f.faulted) > 0 || j.run.Plan.Sabotage != "" {
+	if len(j.f.faulted) > 0 || j.run.Plan.Sabotage != "" || len(j.run.Faults) > 0 {
 		all = append(all, j.faultInForce())
 	}
 	for i := range all {
@@ -314,29 +314,6 @@ func (j *judging) withoutGap() Assumption {
 		if a.Finding = list(gaps, 3); j.short || a.Finding == "" {
 			a.Finding = fmt.Sprintf("it was watched for less than the %s that service must stay restored", length(j.watch.window.seconds()))
 		}
-	}
-	return a
-}
-
-func (j *judging) faultInForce() Assumption {
-	a := Assumption{Name: FaultInForce, Held: true}
-	var bad, good []string
-	if len(j.f.faulted) == 0 {
-		a.Held, a.Finding = false, "nobody asked whether the sabotage took effect: "+j.run.Plan.Sabotage
-		return a
-	}
-	for _, key := range j.f.faulted {
-		x := j.f.faults[key]
-		a.Evidence = append(a.Evidence, x.n)
-		if x.inForce {
-			good = append(good, x.name)
-			continue
-		}
-		a.Held = false
-		bad = append(bad, strings.TrimSuffix(x.name+" was never in force: "+x.err, ": "))
-	}
-	if a.Finding = list(bad, 3); a.Held {
-		a.Finding = list(good, 3)
 	}
 	return a
 }

@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"math"
+	"slices"
 
 	"backout/harness/evidence"
 )
@@ -142,6 +143,12 @@ func (j *judging) replicas() []Replica {
 		t, ok := health.converged(j.end)
 		s, same := schema.converged(j.end)
 		add(r, max(t, s), ok && same)
+	}
+	for _, name := range slices.Concat(f.run.Instances, f.run.Nodes) {
+		if d := f.removed(name); d != nil {
+			kind := either(has(f.run.Nodes, name), "node", "instance")
+			add(Replica{Name: name, Kind: kind, Last: d.Text + " for good", Removed: d.Text}, 0, false)
+		}
 	}
 	return all
 }

@@ -15,7 +15,7 @@ const mostDetails = 40
 func (j *judging) findings(check string) []numbered[evidence.Finding] {
 	var all []numbered[evidence.Finding]
 	for _, x := range j.f.findings {
-		if x.v.Check == check {
+		if x.v.Check == check && !j.f.aboutRemoved(x.v.Of) {
 			all = append(all, x)
 		}
 	}
@@ -204,6 +204,9 @@ func nodesHoldSameRows(j *judging) result {
 	}
 	for _, x := range j.f.chunks {
 		c := x.v
+		if j.f.aboutRemoved(c.Node) {
+			continue
+		}
 		part := c.Lo != "" || c.Hi != ""
 		who := j.f.nodeTitle(c.Node)
 		if tables[c.Node] == nil {

@@ -1,6 +1,8 @@
 package verdict
 
 import (
+	"cmp"
+	"strconv"
 	"strings"
 
 	"backout/harness/evidence"
@@ -88,9 +90,14 @@ type taken struct {
 
 type fault struct {
 	name    string
-	n       int64
+	n       int64 // the event that says most of it
 	inForce bool
-	err     string
+	since   tick // of inForce
+	lostAt  tick // when it was seen not to be in force any more; 0: never
+	lifted  bool
+	gone    bool
+	err     string // why it was not seen in force
+	stays   string // why it was not seen gone
 }
 
 // New returns facts of an empty log.
@@ -156,7 +163,7 @@ func (f *Facts) Add(e evidence.Event) {
 			f.alerts = append(f.alerts, mark{t: t, n: e.N, text: text})
 		}
 	case e.Fault != nil:
-		f.addFault(e.N, e.Fault)
+		f.addFault(e.N, t, e.Fault)
 	case e.Schema != nil:
 		f.addSchema(e.N, t, e.Schema)
 	case e.Chunk != nil:
@@ -241,20 +248,44 @@ func lastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
-func (f *Facts) addFault(n int64, e *evidence.Fault) {
-	key := e.Name + " " + e.Of
+func (f *Facts) addFault(n int64, t tick, e *evidence.Fault) {
+	key := faultKey(e.Name, e.Of, e.Number)
 	known := f.faults[key]
 	if known == nil {
-		known = &fault{name: strings.TrimSpace(key), n: n}
+		known = &fault{name: strings.TrimSpace(e.Name + " " + e.Of), n: n}
 		f.faults[key] = known
 		f.faulted = append(f.faulted, key)
 	}
-	if e.Event == "in force" {
-		known.inForce, known.n = true, n
+	why := short(cmp.Or(e.Error, e.Text))
+	switch e.Event {
+	case evidence.FaultInForce:
+		if !known.inForce {
+			known.inForce, known.since, known.n = true, t, n
+		}
+	case evidence.FaultNotInForce:
+		if known.inForce && known.lostAt == 0 {
+			known.lostAt, known.n = t, n
+		}
+		known.err = short(strings.TrimPrefix(e.Text+": "+e.Error, ": "))
+	case evidence.FaultLifted:
+		known.lifted, known.stays = true, why
+	case evidence.FaultGone:
+		known.gone = true
+	case evidence.FaultNotGone:
+		known.stays = why
+	default:
+		if e.Error != "" {
+			known.err = short(e.Error)
+		}
 	}
-	if e.Error != "" {
-		known.err = short(e.Error)
+}
+
+// faultKey tells faults apart: a sabotage by its words, a declared fault by its number.
+func faultKey(name, of string, number int) string {
+	if number > 0 {
+		return "#" + strconv.Itoa(number)
 	}
+	return name + " " + of
 }
 
 func (f *Facts) addSchema(n int64, t tick, e *evidence.Schema) {

@@ -11,7 +11,7 @@ import (
 // judging is one judgement under way: what the checks ask of.
 type judging struct {
 	f     *Facts
-	run   *evidence.Run
+	run   *evidence.Run // with the instances and nodes that take part until the end
 	tally tally
 
 	watch   *watch // nil: nobody decided to roll back
@@ -58,7 +58,9 @@ func Judge(f *Facts) Verdict {
 }
 
 func newJudging(f *Facts) *judging {
-	j := &judging{f: f, run: f.run, tally: f.tally(), users: unknown, whole: unknown}
+	run := *f.run
+	run.Instances, run.Nodes = f.remaining(run.Instances), f.remaining(run.Nodes)
+	j := &judging{f: f, run: &run, tally: f.tally(), users: unknown, whole: unknown}
 	j.end, j.watched = f.clock(evidence.ClockWatchEnded)
 	if !j.watched {
 		j.end = min(f.last, f.clockOr(evidence.ClockQuietBegun, f.last))
@@ -220,22 +222,8 @@ func because(why string) string {
 	return ": " + short(why)
 }
 
-// unsabotaged says that this is a control whose sabotage was not seen to take effect: whatever is broken then, it does not
-// show that the drill notices.
-func (j *judging) unsabotaged() bool {
-	if j.run.Plan.Sabotage == "" {
-		return false
-	}
-	for _, a := range j.assumptions {
-		if a.Name == FaultInForce {
-			return !a.Held
-		}
-	}
-	return true
-}
-
 func (j *judging) verdict(v Verdict) string {
-	if j.stopped() != "" || j.unsabotaged() {
+	if j.stopped() != "" || j.undisturbed() {
 		return Inconclusive
 	}
 	open := false

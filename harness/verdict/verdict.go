@@ -96,6 +96,7 @@ type Replica struct {
 	Converged *evidence.Offset `json:"converged"`
 	Last      string           `json:"last"` // what it was seen as last: its release, or its schema in words
 	Evidence  int64            `json:"evidence,omitempty"`
+	Removed   string           `json:"removed,omitempty"` // the drill's own fault that took it away for good: it is in no denominator
 }
 
 // Window counts the writes that belong to one window of the drill.

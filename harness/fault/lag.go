@@ -1,0 +1,131 @@
+package fault
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"backout/harness/evidence"
+	"backout/harness/postgres"
+)
+
+func lag() Kind {
+	return Kind{
+		Name: "lag", Forms: []Form{{Text: "{target} lags by {n} seconds", Unit: 1}, {Text: "{target} applies nothing"}},
+		On: []string{OnStreaming, OnLogical},
+		Refuses: func(d evidence.DeclaredFault, on string) string {
+			switch {
+			case on == OnStreaming && d.Seconds <= 0:
+				return `expected by how much: "the streaming replica lags by 5 seconds"`
+			case on == OnLogical && d.Seconds > 0:
+				return `PostgreSQL has no delay for a logical replica: "the logical replica applies nothing"`
+			}
+			return ""
+		},
+		New: func(w World, d evidence.DeclaredFault) Fault {
+			if d.Seconds > 0 {
+				return &delayed{World: w, name: d.Of, by: d.Seconds,
+					setting: setting{name: "recovery_min_apply_delay", value: fmt.Sprintf("%dms", int(d.Seconds*1000))}}
+			}
+			return &idle{World: w, name: d.Of}
+		},
+	}
+}
+
+// delayed has a standby replay what was committed only when it is so old.
+type delayed struct {
+	World
+	name    string
+	by      float64
+	setting setting
+	until   string // the primary's position when it was lifted
+}
+
+func (f *delayed) Inject(ctx context.Context) error {
+	return f.lay(ctx, f.name, []*setting{&f.setting})
+}
+
+// InForce is what the age of the newest commit says that was replayed, and not the setting alone. It grows to what was
+// asked for first.
+func (f *delayed) InForce(ctx context.Context) (string, bool, error) {
+	var age, delay float64
+	err := f.ask(ctx, f.name, `select coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8,
+		(select setting::float8 / 1000 from pg_settings where name = 'recovery_min_apply_delay')`, &age, &delay)
+	if err != nil {
+		return "", false, err
+	}
+	// The timestamp is the primary's and the delay is counted from it, so nothing younger can have been replayed.
+	return fmt.Sprintf("the newest commit that %s has replayed is %.1f s old", f.name, age), delay == f.by && age >= f.by, nil
+}
+
+func (f *delayed) Lift(ctx context.Context) error {
+	if err := f.back(ctx, f.name, []*setting{&f.setting}); err != nil {
+		return err
+	}
+	var err error
+	f.until, err = f.flushed(ctx)
+	return err
+}
+
+func (f *delayed) Gone(ctx context.Context) (string, bool, error) {
+	return f.replayed(ctx, f.name, f.until)
+}
+
+// idle keeps the subscriptions of a logical replica from applying anything.
+type idle struct {
+	World
+	name  string
+	names []string
+	until string
+}
+
+func (f *idle) Inject(ctx context.Context) error {
+	return f.on(ctx, f.name, func(ctx context.Context, c postgres.Conn) error {
+		all, err := postgres.Texts(ctx, c, `select subname from pg_subscription where subenabled and subdbid = (select oid from pg_database where datname = current_database())`)
+		if err != nil {
+			return err
+		}
+		f.names = all
+		return f.each(ctx, c, "disable")
+	})
+}
+
+func (f *idle) each(ctx context.Context, c postgres.Conn, verb string) error {
+	for _, name := range f.names {
+		if _, err := c.Exec(ctx, "alter subscription "+pgx.Identifier{name}.Sanitize()+" "+verb); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *idle) InForce(ctx context.Context) (string, bool, error) {
+	var workers, enabled int
+	if err := f.ask(ctx, f.name, `select (select count(*) from pg_stat_subscription where pid is not null),
+		(select count(*) from pg_subscription where subenabled and subdbid = (select oid from pg_database where datname = current_database()))`, &workers, &enabled); err != nil {
+		return "", false, err
+	}
+	return fmt.Sprintf("%s has %d subscriptions enabled and %d workers that apply", f.name, enabled, workers), enabled == 0 && workers == 0, nil
+}
+
+func (f *idle) Lift(ctx context.Context) error {
+	err := f.on(ctx, f.name, func(ctx context.Context, c postgres.Conn) error { return f.each(ctx, c, "enable") })
+	if err != nil {
+		return err
+	}
+	f.until, err = f.flushed(ctx)
+	return err
+}
+
+func (f *idle) Gone(ctx context.Context) (string, bool, error) {
+	var behind, idle int
+	err := f.on(ctx, f.name, func(ctx context.Context, c postgres.Conn) error {
+		return c.QueryRow(ctx, `select count(*) filter (where latest_end_lsn < $1::text::pg_lsn or latest_end_lsn is null), count(*) filter (where pid is null)
+			from pg_stat_subscription where relid is null and subname = any($2)`, f.until, f.names).Scan(&behind, &idle)
+	})
+	if err != nil {
+		return "", false, err
+	}
+	return fmt.Sprintf("of the subscriptions of %s %d are behind %s and %d have no worker", f.name, behind, f.until, idle), behind == 0 && idle == 0, nil
+}

@@ -176,7 +176,7 @@ type Promise struct {
 type DeclaredFault struct {
 	Kind    string  `json:"kind"`               // pause, kill, cut ...: the names in fault/
 	Of      string  `json:"of,omitempty"`       // an instance, a node, a service or a release
-	Text    string  `json:"text"`               // as the feature says it: "shop-2 is paused"
+	Text    string  `json:"text"`               // as the feature says it: "web-2 is paused"
 	Seconds float64 `json:"seconds,omitempty"`  // how slow, how late, how wrong
 	Before  int     `json:"before"`             // the step before which it is put in force, from 1
 	Until   int     `json:"until,omitempty"`    // the step after which it is lifted; 0: the last one

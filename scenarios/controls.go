@@ -5,7 +5,7 @@ import "slices"
 // Right says whether the drill rolls its release back by its right plan, and may be run here. Under a fault the right plan
 // may be another than on a quiet day.
 func (s *Scenario) Right() bool {
-	return s.NotApplicable == "" && !s.Control() && s.Expect == nil && (s.ByItsPlan() || len(s.Faults) > 0)
+	return s.NotApplicable == "" && !s.Control() && s.Expect == nil && (s.ByItsPlan() || len(s.Faults) > 0 || s.Death != nil)
 }
 
 // RightDrill is the drill beside which a control runs: the same service and release, and the same that comes between, rolled
@@ -13,7 +13,7 @@ func (s *Scenario) Right() bool {
 func RightDrill(control Scenario, all []Scenario) *Scenario {
 	for i := range all {
 		s := &all[i]
-		if s.Right() && s.Alone() == control.Alone() && (s.Second == nil) == (control.Second == nil) &&
+		if s.Right() && s.Alone() == control.Alone() && (s.Second == nil) == (control.Second == nil) && (s.Death == nil) == (control.Death == nil) &&
 			slices.Equal(s.FaultKinds(), control.FaultKinds()) &&
 			s.Service.Path == control.Service.Path && s.Bad.Name == control.Bad.Name && s.Good.Name == control.Good.Name {
 			return s

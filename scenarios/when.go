@@ -51,7 +51,28 @@ func when() []Sentence {
 			d.Second = &evidence.Second{Before: step}
 			return nil
 		}, nil),
+		sentence(`the machine that runs it dies during step {n}`, func(d *draft, w []string) error { return d.dies(w[0], "") }, nil),
+		sentence(`the machine that runs it dies when step {n} says {name}`, func(d *draft, w []string) error { return d.dies(w[0], w[1]) }, nil),
+		sentence(`it is started again from the start`, func(d *draft, _ []string) error {
+			if d.Death == nil {
+				return fmt.Errorf("the machine that runs it does not die: say first: And the machine that runs it dies during step 1")
+			}
+			d.Death.FromStart = true
+			return nil
+		}, nil),
 	}
+}
+
+func (d *draft) dies(step, says string) error {
+	n, err := d.step(step)
+	if err != nil {
+		return err
+	}
+	if d.Death != nil {
+		return fmt.Errorf("the machine dies already, during step %d: it dies once", d.Death.Step)
+	}
+	d.Death = &evidence.Death{Step: n, Says: says}
+	return nil
 }
 
 // step is the number of a step of the plan.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"backout/harness/evidence"
 	"backout/harness/rollback"
 )
 
@@ -30,7 +31,52 @@ func (d *Drill) operators(ctx context.Context) (end func() error, err error) {
 			return other.start(ctx, d)
 		}
 	}
+	if death := d.spec.Death; death != nil {
+		d.runner.Operator = firstOperator
+		d.runner.Death = &rollback.Death{Step: death.Step, Says: death.Says}
+		d.log.Tap(effects(d.spec.Service.Name, d.runner.Death.Effect))
+	}
 	return end, d.runner.Take(ctx, d.spec.Plan)
+}
+
+// steps runs the plan's, and when the machine dies that runs them, somebody starts the plan again on another one.
+func (d *Drill) steps(ctx context.Context) error {
+	err := d.runner.Steps(ctx, d.spec.Plan, d)
+	died := new(rollback.StepError)
+	if !errors.As(err, &died) || died.Outcome.Outcome != evidence.StepDied {
+		return err
+	}
+	d.tell(Progress{Phase: "rolled back", Text: d.log.Clean(err.Error()) + "; somebody starts the plan again"})
+	from := died.Index
+	if d.spec.Death.FromStart {
+		from = 1
+	}
+	return d.runner.Again(ctx, d.spec.Plan, d, from, died.Index)
+}
+
+// effects tells of changes of instances and nodes, one after the other as they are seen.
+func effects(service string, tell func(what string)) func(evidence.Event) {
+	var mu sync.Mutex
+	last := map[string]string{}
+	return func(e evidence.Event) {
+		name, is := "", ""
+		switch {
+		case e.Instance != nil && e.Instance.Service == service:
+			i := e.Instance
+			name, is = i.Name, fmt.Sprintf("up %v, release %s, process %d", i.Up, i.Release, i.PID)
+		case e.Node != nil && e.Node.Reachable && e.Node.Digest != "":
+			name, is = e.Node.Name, fmt.Sprintf("migration %d, catalog %s", e.Node.Migration, e.Node.Digest)
+		default:
+			return
+		}
+		mu.Lock()
+		was, known := last[name]
+		last[name] = is
+		mu.Unlock()
+		if known && was != is {
+			tell(name + " had changed")
+		}
+	}
 }
 
 // rival is a second operator who starts the same plan while the first one runs it.

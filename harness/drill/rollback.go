@@ -30,7 +30,7 @@ func (d *Drill) rollBack(ctx context.Context) error {
 		return d.runner.Release()
 	}
 	d.clock(evidence.ClockStarted, "")
-	failed := d.runner.Steps(ctx, plan, d)
+	failed := d.steps(ctx)
 	if err := end(); err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ type Spec struct {
 	Users     int
 
 	Second *evidence.Second // a second operator comes; nil: none does
+	Death  *evidence.Death  // the machine dies that runs the plan; nil: it lives
 
 	Faults   []evidence.DeclaredFault
 	Promises []evidence.Promise
@@ -129,6 +130,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Promises:    s.Promises,
 		Expect:      s.Expect,
 		Second:      s.Second,
+		Death:       s.Death,
 		Mutant:      s.Mutant,
 		Faults:      s.Faults,
 		Digests:     digests,
@@ -225,6 +227,9 @@ func (s *Spec) Lines(o Options) []string {
 			}
 		}
 		say("roll back   %s: %s  (within %s, again: %s)", step.Name, oneLine(step.Run), step.Timeout, step.Again)
+		if s.Death != nil && s.Death.Step == i+1 {
+			say("meanwhile   the machine that runs it dies %s; somebody starts the plan again %s", dying(s.Death), beginning(s.Death))
+		}
 	}
 	for _, c := range s.Plan.After {
 		say("validate    %s", c.Words())
@@ -332,3 +337,17 @@ func dependantText(dependants []*service.Service) string {
 }
 
 func oneLine(command string) string { return strings.Join(strings.Fields(command), " ") }
+
+func dying(d *evidence.Death) string {
+	if d.Says != "" {
+		return fmt.Sprintf("once the step has said %q", d.Says)
+	}
+	return "once the step has said anything or its first effect was seen"
+}
+
+func beginning(d *evidence.Death) string {
+	if d.FromStart || d.Step == 1 {
+		return "from the start"
+	}
+	return fmt.Sprintf("from step %d", d.Step)
+}

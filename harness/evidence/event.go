@@ -242,8 +242,9 @@ const (
 	StepFailed     = "failed"     // it exited with another code than 0, or the check found something
 	StepUnexpected = "unexpected" // it exited 0 but its expectation was not met
 	StepTimeout    = "timeout"
-	StepRefused    = "refused" // a pre-check stopped the plan
+	StepRefused    = "refused" // a pre-check stopped the plan; of a step: it had begun before and must not be run twice
 	StepSkipped    = "skipped" // an earlier one failed
+	StepDied       = "died"    // the machine died that ran it
 )
 
 // Lock is how backends wait for locks on a node. Written by observe on change: Waiting 0 says that nobody waits.

@@ -29,6 +29,7 @@ type Run struct {
 	Nodes      []string  `json:"nodes"`     // Postgres nodes, by name; none without a database
 
 	Second *Second `json:"second,omitempty"` // a second operator starts the same rollback
+	Death  *Death  `json:"death,omitempty"`  // the machine dies that runs the rollback
 
 	Mutant *Mutant         `json:"mutant,omitempty"` // the plan was changed by a rule
 	Faults []DeclaredFault `json:"faults,omitempty"` // what is done to the environment while the plan runs
@@ -161,6 +162,14 @@ type PlanStep struct {
 // Second is a second operator who starts the same rollback while the first one runs it.
 type Second struct {
 	Before int `json:"before"` // this step of the first one, from 1
+}
+
+// Death is the machine dying that runs the rollback. Somebody starts the plan again on another one, with the step that it
+// died in.
+type Death struct {
+	Step      int    `json:"step"`                 // during which, from 1
+	Says      string `json:"says,omitempty"`       // what the step has said by then; empty: anything, or its first effect was seen
+	FromStart bool   `json:"from_start,omitempty"` // it is started again from the first step
 }
 
 // Promise is a stated promise: the name of a check and its parameters.

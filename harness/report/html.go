@@ -265,8 +265,12 @@ func stepLook(s *step) look {
 		return look{"is-broken", "i-late", "timed out"}
 	case s.outcome == evidence.StepRefused && s.part == evidence.PartLock:
 		return look{"is-kept", "i-no", "refused: somebody else holds it"}
+	case s.outcome == evidence.StepRefused && s.part == evidence.PartStep:
+		return look{"is-broken", "i-no", "must not be run twice"}
 	case s.outcome == evidence.StepRefused:
 		return look{"is-broken", "i-no", "stopped the plan"}
+	case s.outcome == evidence.StepDied:
+		return look{"is-broken", "i-no", "its machine died"}
 	case s.outcome == evidence.StepSkipped:
 		return look{"is-unknown", "i-none", "skipped"}
 	}
@@ -1108,7 +1112,7 @@ func (m *Model) planAsRun() (steps []planStep, says string, notRun []evidence.Pl
 	done := map[int]bool{}
 	for _, s := range m.steps {
 		p := planStep{Part: s.whose(), isStep: s.judged(), Name: s.name, Command: s.command, Index: s.index, At: offset(s.from), Look: stepLook(s), Exit: s.exit,
-			Expected: s.expected, Error: s.err, Output: s.output, Tail: s.tail, Lines: s.lines, CutBytes: s.cut, Took: "no end", Ran: s.done && s.outcome != evidence.StepSkipped}
+			Expected: s.expected, Error: s.err, Output: s.output, Tail: s.tail, Lines: s.lines, CutBytes: s.cut, Took: "no end", Ran: s.done && !slices.Contains([]string{evidence.StepSkipped, evidence.StepDied, evidence.StepRefused}, s.outcome)}
 		if over := len(p.Tail) - maxOutput; over > 0 {
 			p.Tail = p.Tail[over:]
 			p.CutBytes += over

@@ -129,7 +129,8 @@ type result struct {
 	exit    int    // 128 + N when signal N ended it, as shells say it
 	stopped string // why it was ended before its time; empty: it ended by itself
 	timeout bool
-	err     error // the harness could not do its part
+	died    string // at what the machine died that ran it, see Death
+	err     error  // the harness could not do its part
 }
 
 // wait waits for the shell to end, and ends it when the timeout passes or the context is done; stopping is called before.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -40,6 +41,7 @@ type Runner struct {
 	By       string // of a second operator: who, in all that is written
 	// Between is called before each step of a plan, before its own pre-checks; may be nil.
 	Between func(ctx context.Context, step int) error
+	Death   *Death // of the machine that runs the plan; nil: it lives
 
 	current atomic.Pointer[trace.SpanContext]
 	groups  groups
@@ -85,13 +87,21 @@ func (r *Runner) Rollout(ctx context.Context, rel *service.Release, environment 
 	if err != nil {
 		return err
 	}
-	return r.all(ctx, evidence.PartRollout, steps, rel.Env, nil)
+	return r.all(ctx, evidence.PartRollout, steps, 1, rel.Env, nil)
 }
 
 // Steps runs the plan's steps and stops at the first that is not ok, which the *StepError tells, or at a pre-check
 // that is to be asked before a step and found something, which a *Refused tells.
 func (r *Runner) Steps(ctx context.Context, p *service.Plan, w World) error {
-	return r.all(ctx, evidence.PartStep, p.Steps, p.Env, func(step int) error {
+	return r.steps(ctx, p, w, 1, 0)
+}
+
+// steps runs those beginning with from; those up to begun are run for another time.
+func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, from, begun int) error {
+	return r.all(ctx, evidence.PartStep, p.Steps, from, p.Env, func(step int) error {
+		if err := mayRun(step, p.Steps[step-1], begun); err != nil {
+			return err
+		}
 		if r.lock != nil {
 			if err := r.lock.at(step, p.Steps[step-1].Name); err != nil {
 				return fmt.Errorf("note step %d in the lock: %w", step, err)
@@ -112,15 +122,22 @@ func (r *Runner) put(e evidence.Step) {
 	r.Log.Put(&e)
 }
 
-// all runs commands in order. before is asked in front of each; nil: nothing is.
-func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env map[string]string, before func(step int) error) error {
+// all runs commands in order, beginning with one. before is asked in front of each; nil: nothing is.
+func (r *Runner) all(ctx context.Context, part string, steps []service.Step, from int, env map[string]string, before func(step int) error) error {
 	if _, err := r.environ(env, trace.SpanContext{}); err != nil {
 		return err
 	}
 	var failed error
 	for i, s := range steps {
+		if i+1 < from {
+			continue
+		}
 		if failed == nil && before != nil {
 			failed = before(i + 1)
+			if stopped := new(StepError); errors.As(failed, &stopped) {
+				r.put(evidence.Step{Part: part, Index: i + 1, Name: s.Name, Event: "ended", Outcome: stopped.Outcome.Outcome, Error: stopped.Outcome.Error})
+				continue
+			}
 		}
 		if failed != nil {
 			r.put(evidence.Step{Part: part, Index: i + 1, Name: s.Name, Event: "ended", Outcome: evidence.StepSkipped})
@@ -136,6 +153,9 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env
 		tell(true)
 		if o.Outcome != evidence.StepOK {
 			failed = &StepError{part, i + 1, s, o}
+			if o.Outcome == evidence.StepDied {
+				return failed // nobody is left who could skip a step
+			}
 		}
 	}
 	return failed
@@ -224,7 +244,15 @@ func (r *Runner) command(ctx context.Context, part string, index int, s service.
 	if err != nil {
 		return failed, err
 	}
+	dies := r.dies(part, index)
+	if dies {
+		r.Death.arm(g.killAll)
+		r.fault("asked", "")
+	}
 	out := newOutput(r.Log.Clean, match, func(stream, text string) {
+		if dies {
+			r.Death.said(stream, text)
+		}
 		r.put(evidence.Step{Part: part, Index: index, Name: s.Name, Event: "output", Stream: stream, Output: text})
 	})
 	var cut atomic.Bool
@@ -236,6 +264,14 @@ func (r *Runner) command(ctx context.Context, part string, index int, s service.
 	// A command that is ended from outside may have been in the midst of a line, and a piece of a secret is not known
 	// as one.
 	res := g.wait(ctx, s.Timeout, func() { cut.Store(true) })
+	if dies {
+		at, err := r.Death.disarm()
+		res.died = at
+		if res.err = errors.Join(res.err, err); at != "" {
+			cut.Store(true)
+			res.err = errors.Join(res.err, r.died(ctx, g))
+		}
+	}
 	read := make(chan struct{})
 	go func() { reading.Wait(); close(read) }()
 	limit := time.NewTimer(drained)
@@ -265,6 +301,20 @@ func (r *Runner) command(ctx context.Context, part string, index int, s service.
 	out.finish()
 
 	last := evidence.Step{Outcome: evidence.StepOK, Exit: res.exit}
+	if dies {
+		switch {
+		case res.died != "" && res.exit == 128+int(syscall.SIGKILL) && res.err == nil:
+			r.fault("in force", "")
+			last.Outcome = evidence.StepDied
+			return last, fmt.Errorf("the machine that ran it died %s", res.died)
+		case res.died != "":
+			r.fault("not in force", fmt.Sprintf("the step had ended by itself when its processes were killed %s", res.died))
+		case r.Death.Says != "":
+			r.fault("not in force", fmt.Sprintf("the step ended and had not said %q", r.Death.Says))
+		default:
+			r.fault("not in force", "the step ended before anything was seen of it")
+		}
+	}
 	switch {
 	case res.timeout:
 		last.Outcome = evidence.StepTimeout

@@ -36,6 +36,15 @@ func operatorCases() []checkCase {
 	}
 	in := operators(func(s *evidence.Step) { s.Outcome, s.Error = evidence.StepOK, "" })
 	return []checkCase{
+		{verdict.PlanAsWritten, "the machine died, and the plan was started again", dies(evidence.StepOK), verdict.Kept, verdict.Pass, "the machine that ran them died during step 2, and the plan was started again"},
+		{verdict.PlanAsWritten, "the machine died in a step that must not be run twice", dies(evidence.StepRefused), verdict.Broken, verdict.Fail, "step 2 of 2 (the code) refused: must not be run twice"},
+		{verdict.PlanAsWritten, "the machine died, and nobody started the plan again", dies(""), verdict.Broken, verdict.Fail, "step 2 of 2 (the code) was not run again: the machine died"},
+		{verdict.PlanAsWritten, "the machine lived", func(l *log) {
+			l.run.Death = &evidence.Death{Step: 2}
+			l.at(25.7, &evidence.Fault{Name: "death", Of: "step 2", Event: "asked"})
+			l.at(30, &evidence.Fault{Name: "death", Of: "step 2", Event: "not in force", Error: "the step ended before anything was seen of it"})
+		}, verdict.Kept, verdict.Inconclusive, ""},
+
 		{verdict.SecondRefused, "nobody else comes", func(*log) {}, verdict.NotApplicable, verdict.Pass, "nobody else starts"},
 		{verdict.SecondRefused, "refused and told", operators(nil), verdict.Kept, verdict.Pass, "operator 2 was refused at 25.6 s and told: operator 1 runs it: wait"},
 		{verdict.SecondRefused, "let in", in, verdict.Broken, verdict.Fail, "operator 2 was let in at 25.6 s, beside the first one, before step 2; 0 steps ran"},
@@ -55,5 +64,31 @@ func operatorCases() []checkCase {
 				return e.Step != nil && e.Step.Part == evidence.PartLock && e.Step.By == ""
 			})
 		}), verdict.Unjudged, verdict.Inconclusive, "not seen who holds the lock"},
+	}
+}
+
+// dies has the machine die during step 2, which has another end afterwards; empty: none.
+func dies(again string) change {
+	return func(l *log) {
+		l.run.Death = &evidence.Death{Step: 2}
+		l.drop(func(e *evidence.Event) bool {
+			return e.Step != nil && e.Step.Part == evidence.PartStep && e.Step.Index == 2 && e.Step.Event == "ended"
+		})
+		step := func(t float64, event, outcome, why string) {
+			l.at(t, &evidence.Step{Part: evidence.PartStep, Index: 2, Name: "the code", Event: event, Outcome: outcome, Error: why})
+		}
+		fault := func(t float64, event string) { l.at(t, &evidence.Fault{Name: "death", Of: "step 2", Event: event}) }
+		fault(25.7, "asked")
+		fault(26, "in force")
+		step(26, "ended", evidence.StepDied, "the machine died")
+		fault(26.1, "lifted")
+		fault(26.2, "gone")
+		switch again {
+		case evidence.StepOK:
+			step(26.3, "started", "", "")
+			step(returned, "ended", evidence.StepOK, "")
+		case evidence.StepRefused:
+			step(26.3, "ended", evidence.StepRefused, "must not be run twice")
+		}
 	}
 }

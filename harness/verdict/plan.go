@@ -60,6 +60,9 @@ func planAsWritten(j *judging) result {
 		if n := len(j.run.Plan.Before) + len(j.run.Plan.After); n > 0 {
 			r.finding += ", and so did " + count(int64(n), "check", "checks")
 		}
+		if d := j.run.Death; d != nil {
+			r.finding += fmt.Sprintf("; the machine that ran them died during step %d, and the plan was started again", d.Step)
+		}
 	}
 	return r
 }
@@ -75,6 +78,8 @@ func (s *step) ending() string {
 		text = "exited 0 but did not do what it should"
 	case evidence.StepRefused:
 		text = "refused"
+	case evidence.StepDied:
+		text = "was not run again"
 	default:
 		text = "failed"
 		if s.exit != 0 {

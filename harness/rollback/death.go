@@ -108,14 +108,14 @@ func (r *Runner) died(ctx context.Context, g *group) error {
 // Again runs a plan another time after the machine had died that ran it: its lock and its pre-checks anew, then its
 // steps beginning with from. Those up to begun had begun before; one of them that must not be run again stops the plan.
 func (r *Runner) Again(ctx context.Context, p *service.Plan, w World, from, begun int) error {
-	r.fault("lifted", "")
+	r.fault(evidence.FaultLifted, "")
 	if _, err := r.environ(p.Env, trace.SpanContext{}); err != nil {
 		return fmt.Errorf("%s: %w", p.Path, err)
 	}
 	if err := r.Take(ctx, p); err != nil {
 		return err
 	}
-	r.fault("gone", "")
+	r.fault(evidence.FaultGone, "")
 	r.Death = nil
 	if err := r.Before(ctx, p, w); err != nil {
 		return err

@@ -247,7 +247,7 @@ func (r *Runner) command(ctx context.Context, part string, index int, s service.
 	dies := r.dies(part, index)
 	if dies {
 		r.Death.arm(g.killAll)
-		r.fault("asked", "")
+		r.fault(evidence.FaultAsked, "")
 	}
 	out := newOutput(r.Log.Clean, match, func(stream, text string) {
 		if dies {
@@ -304,15 +304,15 @@ func (r *Runner) command(ctx context.Context, part string, index int, s service.
 	if dies {
 		switch {
 		case res.died != "" && res.exit == 128+int(syscall.SIGKILL) && res.err == nil:
-			r.fault("in force", "")
+			r.fault(evidence.FaultInForce, "")
 			last.Outcome = evidence.StepDied
 			return last, fmt.Errorf("the machine that ran it died %s", res.died)
 		case res.died != "":
-			r.fault("not in force", fmt.Sprintf("the step had ended by itself when its processes were killed %s", res.died))
+			r.fault(evidence.FaultNotInForce, fmt.Sprintf("the step had ended by itself when its processes were killed %s", res.died))
 		case r.Death.Says != "":
-			r.fault("not in force", fmt.Sprintf("the step ended and had not said %q", r.Death.Says))
+			r.fault(evidence.FaultNotInForce, fmt.Sprintf("the step ended and had not said %q", r.Death.Says))
 		default:
-			r.fault("not in force", "the step ended before anything was seen of it")
+			r.fault(evidence.FaultNotInForce, "the step ended before anything was seen of it")
 		}
 	}
 	switch {

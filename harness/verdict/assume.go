@@ -32,7 +32,7 @@ func (j *judging) assume() []Assumption {
 		all = append(all, j.nodesRead())
 	}
 	all = append(all, j.withoutGap())
-	if len(j.f.faulted) > 0 || j.run.Plan.Sabotage != "" || len(j.run.Faults) > 0 {
+	if len(j.f.faulted) > 0 || j.run.Plan.Sabotage != "" || len(j.run.Faults) > 0 || j.run.Death != nil {
 		all = append(all, j.faultInForce())
 	}
 	for i := range all {

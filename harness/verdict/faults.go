@@ -23,7 +23,7 @@ func (j *judging) faultInForce() Assumption {
 			continue
 		}
 		x := j.f.faults[key]
-		sabotaged = true
+		sabotaged = sabotaged || strings.HasPrefix(x.name, "sabotage")
 		a.Evidence = append(a.Evidence, x.n)
 		if x.inForce {
 			good = append(good, x.name)
@@ -33,6 +33,11 @@ func (j *judging) faultInForce() Assumption {
 	}
 	if j.run.Plan.Sabotage != "" && !sabotaged {
 		fails("nobody asked whether the sabotage took effect: %s", j.run.Plan.Sabotage)
+	}
+	if d := j.run.Death; d != nil && !slices.ContainsFunc(j.f.steps, func(s step) bool {
+		return s.part == evidence.PartStep && s.index == d.Step && s.outcome != evidence.StepSkipped
+	}) {
+		fails("the machine that runs the rollback did not die: step %d did not begin", d.Step)
 	}
 	for i, d := range j.run.Faults {
 		x := j.f.faults[faultKey("", "", i+1)]
@@ -63,7 +68,7 @@ func (j *judging) faultInForce() Assumption {
 // undisturbed says that a drill whose point is a fault or a sabotage went without it: whatever is broken or kept then, it
 // does not show what the drill is for.
 func (j *judging) undisturbed() bool {
-	if j.run.Plan.Sabotage == "" && len(j.run.Faults) == 0 {
+	if j.run.Plan.Sabotage == "" && len(j.run.Faults) == 0 && j.run.Death == nil {
 		return false
 	}
 	return slices.ContainsFunc(j.assumptions, func(a Assumption) bool { return a.Name == FaultInForce && !a.Held })

@@ -44,6 +44,8 @@ func operatorCases() []checkCase {
 			l.at(25.7, &evidence.Fault{Name: "death", Of: "step 2", Event: "asked"})
 			l.at(30, &evidence.Fault{Name: "death", Of: "step 2", Event: "not in force", Error: "the step ended before anything was seen of it"})
 		}, verdict.Kept, verdict.Inconclusive, ""},
+		{verdict.PlanAsWritten, "the step was not come to in which the machine was to die", all(ending(evidence.PartStep, 1, evidence.StepFailed), ending(evidence.PartStep, 2, evidence.StepSkipped),
+			run(func(r *evidence.Run) { r.Death = &evidence.Death{Step: 2} })), verdict.Broken, verdict.Inconclusive, "step 1 of 2"},
 
 		{verdict.SecondRefused, "nobody else comes", func(*log) {}, verdict.NotApplicable, verdict.Pass, "nobody else starts"},
 		{verdict.SecondRefused, "refused and told", operators(nil), verdict.Kept, verdict.Pass, "operator 2 was refused at 25.6 s and told: operator 1 runs it: wait"},

@@ -10,9 +10,9 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help drill drill-alone controls show-1 show-2 show-4 test bench lint build tools doctor clean sample
+.PHONY: help images container-runtime drill drill-alone controls show-1 show-2 show-4 test bench lint build tools doctor clean sample
 help:              ## this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 build/bin/backout: FORCE
 	@go build -o $@ ./harness/cmd/backout
@@ -24,6 +24,16 @@ build/bin/goose: go.mod go.sum
 
 build: build/bin/backout ## build backout
 tools: build/bin/goose   ## build the command lines that the sample's plans run
+
+build/bin/images: FORCE
+	@go build -o $@ ./fixtures/images
+
+images: build/bin/images ## make the images for drills in containers, where no registry answers; none that is unchanged
+	@images
+
+# Changes the configuration of Docker, so it never runs by itself.
+container-runtime: ## let privileged containers start where root lacks CAP_SYS_RESOURCE (changes /etc/docker/daemon.json)
+	@fixtures/container-runtime/install
 
 doctor: build tools ## what this machine can run, and what is missing
 	@backout doctor

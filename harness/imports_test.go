@@ -19,6 +19,7 @@ var floors = []string{
 	"backout/scenarios",
 	"backout/harness/live",
 	"backout/harness/drill",
+	"backout/harness/environment/containers",
 	"backout/harness/environment/process",
 	"backout/harness/environment/database",
 	"backout/harness/environment/wiring",

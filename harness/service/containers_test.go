@@ -66,7 +66,7 @@ func TestMistakesAboutContainersAreTold(t *testing.T) {
 	for _, test := range []struct{ file, from, to, err string }{
 		{"service.yaml", "dockerfile: ./Dockerfile", "dockerfile: ./Dokerfile", `:10:17: expected a file in dockerfile, found none`},
 		{"service.yaml", "dockerfile: ./Dockerfile", "image: shop:v1", `:10:12: expected {release} in image, or every release would be the same one, found "shop:v1"`},
-		{"service.yaml", "dockerfile: ./Dockerfile", "image: 'shop {release}'", `:10:12: expected the reference of an image, such as registry.example/shop:{release} in image, found "shop {release}"`},
+		{"service.yaml", "dockerfile: ./Dockerfile", "image: 'shop {release}'", `:10:12: expected the reference of an image, such as registry.example/web:{release} in image, found "shop {release}"`},
 		{"service.yaml", "dockerfile: ./Dockerfile", "image: shop:{release}\n    dockerfile: ./Dockerfile", `:10:5: expected exactly one of dockerfile, image, compose in containers, found dockerfile, image`},
 		{"service.yaml", "    dockerfile: ./Dockerfile\n", "", `:10:5: expected exactly one of dockerfile, image, compose in containers, found none`},
 		{"service.yaml", "dockerfile: ./Dockerfile", "dockerfile: ./Dockerfile\n    of: web", `:11:9: expected compose beside of, found none`},

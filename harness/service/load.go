@@ -216,7 +216,7 @@ func containers(v *value, s *Service) *Containers {
 	switch {
 	case c.Image == "":
 	case !imageRef.MatchString(c.Image):
-		image.expected("the reference of an image, such as registry.example/shop:{release}")
+		image.expected("the reference of an image, such as registry.example/web:{release}")
 	case !strings.Contains(c.Image, "{release}"):
 		image.wrong("expected {release} in image, or every release would be the same one, found %q", c.Image)
 	}

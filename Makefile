@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images container-runtime drill drill-alone controls show-1 show-2 show-4 test bench lint build tools doctor clean sample
+.PHONY: help images container-runtime drill drill-alone controls show-1 show-2 show-4 show-5-faults test bench lint build tools doctor clean sample
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -64,6 +64,9 @@ show-2: build tools ## every drill three times and twelve of them twenty times, 
 
 show-4: ## the lines of the engine and the vocabulary that name the sample
 	go test -count 1 -run TheEngineKnowsNoSample -v ./harness
+
+show-5-faults: ## each fault 20 times: injected, observed, lifted, observed, with the times that takes
+	CYCLES=20 go test -count 1 -timeout 40m -run TestFaultCycles -v ./harness/drill | grep -v '^=== RUN'
 
 test: doctor ## the tests
 	go vet ./...

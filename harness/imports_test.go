@@ -26,6 +26,7 @@ var floors = []string{
 	"backout/harness/environment/artefact",
 	"backout/harness/environment/control",
 	"backout/harness/environment/proxy",
+	"backout/harness/environment/links",
 	"backout/harness/environment/ports",
 	"backout/harness/environment",
 	"backout/harness/rollback",

@@ -147,7 +147,7 @@ func spread(v []float64) string {
 }
 
 // compiled are the drills of a feature, with options under which they can be run.
-func compiled(b *testing.B, path string) ([]scenarios.Scenario, scenarios.Options) {
+func compiled(b testing.TB, path string) ([]scenarios.Scenario, scenarios.Options) {
 	b.Helper()
 	if _, err := os.Stat(path); err != nil {
 		b.Fatal(err)

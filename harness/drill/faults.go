@@ -13,8 +13,6 @@ import (
 
 const (
 	observesEvery = time.Second      // whether a fault is still in force
-	observeWithin = 3 * time.Second  // one observation
-	goneWithin    = 30 * time.Second // of being lifted, a replica catches up or not
 	liftWithin    = 30 * time.Second // a node that was killed recovers
 )
 
@@ -75,7 +73,7 @@ func (f *faults) inject(ctx context.Context, d *disturbance) {
 		f.put(d, evidence.FaultNotInForce, "", err)
 		return
 	}
-	seen, err := within(ctx, fault.Settles(d.DeclaredFault), d.InForce)
+	seen, err := fault.Await(ctx, fault.Settles(d.DeclaredFault), d.InForce)
 	if err != nil {
 		f.put(d, evidence.FaultNotInForce, seen, err)
 		return
@@ -102,7 +100,7 @@ func (f *faults) watch(ctx context.Context, d *disturbance) {
 			return
 		case <-tick.C:
 		}
-		asking, cancel := context.WithTimeout(ctx, observeWithin)
+		asking, cancel := context.WithTimeout(ctx, fault.AskedWithin)
 		seen, yes, err := d.InForce(asking)
 		cancel()
 		if ctx.Err() != nil || err != nil || yes == was {
@@ -128,7 +126,7 @@ func (f *faults) lift(ctx context.Context, now func(evidence.DeclaredFault) bool
 		// Whatever ends the drill, what was done to its environment is taken back.
 		clean := context.WithoutCancel(ctx)
 		d.stop()
-		if seen, err := within(clean, observeWithin, d.InForce); err != nil {
+		if seen, err := fault.Await(clean, fault.AskedWithin, d.InForce); err != nil {
 			f.put(d, evidence.FaultNotInForce, seen, err)
 		} else {
 			f.put(d, evidence.FaultInForce, seen, nil)
@@ -139,7 +137,7 @@ func (f *faults) lift(ctx context.Context, now func(evidence.DeclaredFault) bool
 		d.active = err != nil // it is tried again at the end
 		f.put(d, evidence.FaultLifted, "", err)
 		f.wg.Go(func() {
-			seen, err := within(clean, goneWithin, d.Gone)
+			seen, err := fault.Await(clean, fault.GoneWithin, d.Gone)
 			if err != nil {
 				f.put(d, evidence.FaultNotGone, seen, err)
 				return
@@ -149,7 +147,7 @@ func (f *faults) lift(ctx context.Context, now func(evidence.DeclaredFault) bool
 	}
 }
 
-// settle waits until it is known of everything that was lifted whether it is gone, which takes goneWithin at most.
+// settle waits until it is known of everything that was lifted whether it is gone, which takes fault.GoneWithin at most.
 func (f *faults) settle() { f.wg.Wait() }
 
 // end takes back what is still there. What is for good stays: the environment is destroyed next.
@@ -170,21 +168,4 @@ func (f *faults) end(ctx context.Context) error {
 		}
 	}
 	return errors.Join(wrong...)
-}
-
-// within observes until the answer is yes. The error says what was seen last.
-func within(ctx context.Context, limit time.Duration, observe func(context.Context) (string, bool, error)) (seen string, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not seen within %s", limit))
-	defer cancel()
-	var last error
-	waited := until(ctx, 20*time.Millisecond, func() bool {
-		asking, cancel := context.WithTimeout(ctx, observeWithin)
-		defer cancel()
-		text, yes, err := observe(asking)
-		if err == nil || ctx.Err() == nil { // an answer that the limit cut off says less than the one before
-			seen, last = text, err
-		}
-		return err == nil && yes
-	})
-	return seen, errors.Join(waited, last)
 }

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -296,7 +297,7 @@ func cleanRun(ctx context.Context, file *os.File) (removed []string, err error) 
 	if err != nil {
 		return nil, err
 	}
-	var errs []error
+	errs := []error{wake(dirs, token)}
 	for _, e := range processes {
 		if e.Boot != boot {
 			continue
@@ -401,6 +402,21 @@ func endProcess(ctx context.Context, e Entry, dirs []Entry) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("end %s: process %d is still there after SIGKILL", e.Name, e.PID)
+}
+
+// wake lets processes go on that a drill had paused: one that is stopped ends nobody that it has started.
+func wake(dirs []Entry, token string) error {
+	ours := slices.DeleteFunc(slices.Clone(dirs), func(e Entry) bool { return filepath.Base(e.Path) != runPrefix+token })
+	var errs []error
+	for _, pid := range inside(ours) {
+		if st, err := readStat(pid); err != nil || st.state != "T" {
+			continue // it ended meanwhile, or goes on
+		}
+		if err := unix.Kill(pid, unix.SIGCONT); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("wake process %d: %w", pid, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // inside lists the processes whose working directory is in one of the directories.

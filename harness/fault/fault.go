@@ -2,6 +2,7 @@ package fault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,10 +135,42 @@ func (w World) node(name string) (service.Node, error) {
 
 func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 
+// How long observing may take.
+const (
+	AskedWithin = 3 * time.Second  // one question
+	GoneWithin  = 30 * time.Second // until what was lifted is gone: a replica has caught up by then, or will not
+)
+
 // Settles is how long a fault may take until it can be seen in force.
 func Settles(d evidence.DeclaredFault) time.Duration {
 	if d.Kind == "lag" {
 		return 10*time.Second + duration(d.Seconds)
 	}
 	return 10 * time.Second
+}
+
+// Await observes until the answer is yes, and at most for so long. The error says why it is not, if the text that was seen
+// last does not.
+func Await(ctx context.Context, limit time.Duration, observe func(context.Context) (string, bool, error)) (seen string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not seen within %s", limit))
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	var last error
+	for {
+		asking, done := context.WithTimeout(ctx, AskedWithin)
+		text, yes, err := observe(asking)
+		done()
+		if err == nil && yes {
+			return text, nil
+		}
+		if err == nil || ctx.Err() == nil { // an answer that the limit cut off says less than the one before
+			seen, last = text, err
+		}
+		select {
+		case <-ctx.Done():
+			return seen, errors.Join(context.Cause(ctx), last)
+		case <-tick.C:
+		}
+	}
 }

@@ -49,13 +49,13 @@ func (f *longReader) Inject(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read on %s: %w", f.name, err)
 	}
-	c.DialFunc, c.ConnectTimeout = service.DialHere, asksWithin
+	c.DialFunc, c.ConnectTimeout = service.DialHere, AskedWithin
 	c.RuntimeParams["application_name"] = readerName
 	c.RuntimeParams["lock_timeout"] = "2s"
 	if f.conn, err = pgx.ConnectConfig(ctx, c); err != nil {
 		return fmt.Errorf("read on %s: %w", f.name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*asksWithin)
+	ctx, cancel := context.WithTimeout(ctx, 2*AskedWithin)
 	defer cancel()
 	if _, err := f.conn.Exec(ctx, `begin isolation level repeatable read read only`); err != nil {
 		return fmt.Errorf("read on %s: %w", f.name, err)
@@ -99,7 +99,7 @@ func (f *longReader) InForce(ctx context.Context) (string, bool, error) {
 func (f *longReader) Lift(ctx context.Context) error {
 	var closed error
 	if f.conn != nil {
-		within, cancel := context.WithTimeout(ctx, asksWithin)
+		within, cancel := context.WithTimeout(ctx, AskedWithin)
 		defer cancel()
 		closed = f.conn.Close(within)
 		f.conn = nil

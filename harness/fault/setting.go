@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"backout/harness/postgres"
 )
-
-// asksWithin bounds one question to a node.
-const asksWithin = 3 * time.Second
 
 // on gives a connection to a node's database for a moment.
 func (w World) on(ctx context.Context, node string, do func(ctx context.Context, c postgres.Conn) error) error {
@@ -21,7 +17,7 @@ func (w World) on(ctx context.Context, node string, do func(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, asksWithin)
+	ctx, cancel := context.WithTimeout(ctx, AskedWithin)
 	defer cancel()
 	pool, err := postgres.Open(ctx, n.URL)
 	if err != nil {

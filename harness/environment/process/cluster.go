@@ -2,7 +2,6 @@ package process
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -68,7 +67,7 @@ func (m *machine) copyNode(ctx context.Context, t *template, role, dir string) e
 // connect; inSync waits for the replicas.
 func (m *machine) cluster(ctx context.Context, t *template, r database.Recipe, roles []string) (inSync func(context.Context) error, err error) {
 	port := m.wiring.Ports
-	servers := make([]*postgres.Server, len(roles))
+	all := make([]*node, len(roles))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, role := range roles {
 		g.Go(func() error {
@@ -86,13 +85,14 @@ func (m *machine) cluster(ctx context.Context, t *template, r database.Recipe, r
 			if err := os.WriteFile(filepath.Join(dir, "postgresql.auto.conf"), []byte(auto), 0o600); err != nil {
 				return err
 			}
-			server, err := m.startNode(gctx, role, postgres.Start{Dir: dir, Port: port[role], Settings: r.Settings, LogFile: filepath.Join(m.dir, "logs", role+".log")})
+			n := &node{name: role, start: postgres.Start{Dir: dir, Port: port[role], Settings: r.Settings, LogFile: filepath.Join(m.dir, "logs", role+".log")}}
+			server, err := m.startNode(gctx, role, n.start)
 			if err != nil {
 				return fmt.Errorf("%w\nif its files are damaged, remove %s", err, t.dir)
 			}
 			m.mark("started " + role)
-			servers[i] = server
-			m.onDestroy(role, func(ctx context.Context) error { return errors.Join(server.Kill(ctx), m.ended(server.PID())) })
+			n.server, all[i] = server, n
+			m.onDestroy(role, func(ctx context.Context) error { return m.endNode(ctx, n) })
 			if role == "streaming" {
 				return nil // it learns the passwords from the primary
 			}
@@ -103,13 +103,11 @@ func (m *machine) cluster(ctx context.Context, t *template, r database.Recipe, r
 		return nil, err
 	}
 	m.mu.Lock()
-	for i, role := range roles {
-		m.nodes = append(m.nodes, &node{name: role, server: servers[i]})
-	}
+	m.nodes = append(m.nodes, all...)
 	m.mu.Unlock()
 	nodes := map[string]database.Node{}
-	for i, role := range roles {
-		nodes[role] = here(servers[i])
+	for _, n := range all {
+		nodes[n.name] = here(n.now())
 	}
 	return func(ctx context.Context) error { return r.InSync(ctx, nodes, m.password) }, nil
 }

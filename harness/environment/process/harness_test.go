@@ -29,6 +29,11 @@ func runHarness() {
 	if err == nil {
 		err = e.Provision(context.Background(), alone(t, parts[3]))
 	}
+	for _, name := range strings.Fields(parts[4]) {
+		if err == nil {
+			err = e.Faults().Pause(context.Background(), name)
+		}
+	}
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)
@@ -50,12 +55,18 @@ func alone(t testing.TB, dir string) environment.Need {
 }
 
 func TestAKilledHarnessLeavesNothingAfterClean(t *testing.T) {
+	for _, c := range []struct{ name, paused string }{{"runs", ""}, {"paused", "primary shop-1"}} {
+		t.Run(c.name, func(t *testing.T) { killAndClean(t, c.paused) })
+	}
+}
+
+func killAndClean(t *testing.T, paused string) {
 	o := options(t)
 	need := sample(t, 10)
 	state := filepath.Join(t.TempDir(), "register")
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), roleVariable+"=harness",
-		settingsVariable+"="+strings.Join([]string{o.Cache, o.Temp, state, need.Service.Dir}, "|"))
+		settingsVariable+"="+strings.Join([]string{o.Cache, o.Temp, state, need.Service.Dir, paused}, "|"))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

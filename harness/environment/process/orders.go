@@ -20,8 +20,8 @@ func (m *machine) orders() control.Orders {
 	}
 	return control.Orders{
 		"restart": control.On(m.supervisor.restart),
-		"link": {Run: func(_ context.Context, names []string) (string, error) {
-			i, err := m.supervisor.find(names[0])
+		"link": {Run: func(ctx context.Context, names []string) (string, error) {
+			i, err := m.supervisor.reach(ctx, names[0])
 			if err != nil {
 				return "", err
 			}

@@ -20,10 +20,10 @@ import (
 	"backout/harness/environment"
 	"backout/harness/environment/artefact"
 	"backout/harness/environment/control"
+	"backout/harness/environment/links"
 	"backout/harness/environment/ports"
 	"backout/harness/environment/proxy"
 	"backout/harness/environment/wiring"
-	"backout/harness/fault"
 	"backout/harness/postgres"
 	"backout/harness/service"
 )
@@ -68,6 +68,8 @@ type machine struct {
 	stubs        map[string]string // "SERVICE/STUB" -> its URL
 	instances    []service.Instance
 	nodes        []*node
+	links        *links.Set // between services and their databases; nil: nobody wants to disturb them
+	linkPorts    map[string]int
 	leases       []*ports.Lease
 	cleanups     []*cleanup
 	clones       int
@@ -90,10 +92,19 @@ type cleanup struct {
 	done bool
 }
 
-// node is one running Postgres node.
+// node is one Postgres node.
 type node struct {
-	name   string
-	server *postgres.Server
+	name  string
+	start postgres.Start // how it is started again
+
+	mu     sync.Mutex
+	server *postgres.Server // the last one that was started
+}
+
+func (n *node) now() *postgres.Server {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.server
 }
 
 // New makes an environment. It starts and writes nothing before Provision or Stage.
@@ -250,9 +261,6 @@ func (m *machine) Artefact(ctx context.Context, r *service.Release) error {
 	return nil
 }
 
-// Faults implements environment.Environment.
-func (m *machine) Faults() fault.Place { return fault.Place{} }
-
 // Variables implements environment.Environment.
 func (m *machine) Variables() map[string]string {
 	m.mu.Lock()
@@ -331,7 +339,7 @@ func (m *machine) Nodes() []service.Node {
 	defer m.mu.Unlock()
 	var all []service.Node
 	for _, n := range m.nodes {
-		server := n.server
+		server := n.now()
 		all = append(all, service.Node{Name: n.name, Role: n.name,
 			URL: server.URL(m.password, m.need.Service.Name),
 			PID: func() int {

@@ -182,6 +182,9 @@ func (m *machine) wire() error {
 		m.wiring.Cache = l.Port
 		m.mu.Unlock()
 	}
+	if err := m.openLinks(); err != nil {
+		return err
+	}
 	if err := m.startStubs(); err != nil {
 		return err
 	}
@@ -249,7 +252,7 @@ func (m *machine) startInstances(ctx context.Context) error {
 			if all[n].Service != s.Name {
 				continue
 			}
-			i, err := m.supervisor.add(m.spec(s, m.wiring, all[n].Name, all[n].URL, filepath.Join(m.dir, "instances", all[n].Name, "current"), secrets))
+			i, err := m.supervisor.add(m.spec(s, m.linked(s), all[n].Name, all[n].URL, filepath.Join(m.dir, "instances", all[n].Name, "current"), secrets))
 			if err != nil {
 				return err
 			}

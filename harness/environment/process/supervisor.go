@@ -46,6 +46,10 @@ type instance struct {
 	restarts atomic.Int64
 	orders   chan order
 	done     chan struct{} // closed when it is no longer supervised
+
+	mu   sync.Mutex
+	held string        // how it does not answer, "paused" or "gone"; empty: it does
+	free chan struct{} // closed when it answers again; nil while it does
 }
 
 type order struct {
@@ -107,13 +111,81 @@ func (s *supervisor) names() []string {
 	return names
 }
 
+// reach finds an instance for a script. One that is held is like a machine that does not answer: the script waits for it
+// as long as it wants to.
+func (s *supervisor) reach(ctx context.Context, name string) (*instance, error) {
+	i, err := s.find(name)
+	if err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	held, free := i.held, i.free
+	i.mu.Unlock()
+	if free == nil {
+		return i, nil
+	}
+	select {
+	case <-free:
+		return i, nil
+	case <-i.done:
+		return nil, fmt.Errorf("%s is no longer supervised", name)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s does not answer: it is %s: %w", name, held, ctx.Err())
+	}
+}
+
 // restart stops an instance and starts what its link leads to now. It returns when that is started.
 func (s *supervisor) restart(ctx context.Context, name string) error {
-	i, err := s.find(name)
+	i, err := s.reach(ctx, name)
 	if err != nil {
 		return err
 	}
 	return i.order(ctx, order{})
+}
+
+// hold keeps everybody from an instance: scripts wait for it, and it is not started again when it ends.
+func (i *instance) hold(how string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.free != nil {
+		return fmt.Errorf("%s is %s already", i.name, i.held)
+	}
+	i.held, i.free = how, make(chan struct{})
+	return nil
+}
+
+// release ends hold. It may be called again.
+func (i *instance) release() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.free != nil {
+		close(i.free)
+		i.held, i.free = "", nil
+	}
+}
+
+// rest waits before an instance that has ended is started again: for the pause, and then for as long as it is held. It
+// returns earlier with an order.
+func (i *instance) rest(pause time.Duration) (o order, ordered bool) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case o = <-i.orders:
+		return o, true
+	}
+	i.mu.Lock()
+	free := i.free
+	i.mu.Unlock()
+	if free == nil {
+		return o, false
+	}
+	select {
+	case <-free:
+		return o, false
+	case o = <-i.orders:
+		return o, true
+	}
 }
 
 func (i *instance) order(ctx context.Context, o order) error {
@@ -217,14 +289,11 @@ func (s *supervisor) supervise(i *instance, started chan<- error) {
 			if time.Since(begun) > ranWell {
 				pause = shortestPause
 			}
-			timer := time.NewTimer(pause)
-			select {
-			case <-timer.C:
+			var ordered bool
+			if o, ordered = i.rest(pause); !ordered {
 				pause = min(2*pause, longestPause)
 				i.restarts.Add(1)
 				continue
-			case o = <-i.orders:
-				timer.Stop()
 			}
 		case o = <-i.orders:
 			p.end(i, o, s.grace)

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -174,4 +175,48 @@ func TestAClosedSupervisorStartsNothing(t *testing.T) {
 	if _, err := s.add(spec{name: "late"}); err == nil {
 		t.Error("a closed supervisor starts")
 	}
+}
+
+// An instance that is held is like a machine that does not answer: who asks waits for it, and nobody starts it.
+func TestAnInstanceThatIsHeldDoesNotAnswer(t *testing.T) {
+	s, i := supervised(t, map[string]string{"v1": waits}, "v1")
+	wrote(t, i, "v1 runs as")
+	was := i.pid.Load()
+	if err := i.hold("gone"); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.hold("paused"); err == nil || !strings.Contains(err.Error(), "app-1 is gone already") {
+		t.Errorf("held twice: %v", err)
+	}
+	if err := syscall.Kill(-int(was), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := environment.Until(ctx, "it has ended", func(context.Context) error {
+		if i.pid.Load() != 0 {
+			return errors.New("it runs")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 4*shortestPause)
+	defer cancel()
+	if err := s.restart(short, "app-1"); err == nil || !strings.Contains(err.Error(), "app-1 does not answer: it is gone") {
+		t.Errorf("expected that it does not answer, found %v", err)
+	}
+	if pid := i.pid.Load(); pid != 0 {
+		t.Errorf("it was started again as %d while it was held", pid)
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- s.restart(ctx, "app-1") }()
+	i.release()
+	if err := <-answered; err != nil {
+		t.Errorf("the order that waited for it: %v", err)
+	}
+	if pid := i.pid.Load(); pid == 0 || pid == was {
+		t.Errorf("expected another process than %d, found %d", was, pid)
+	}
+	i.release() // again
 }

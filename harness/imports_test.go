@@ -21,6 +21,8 @@ var floors = []string{
 	"backout/harness/drill",
 	"backout/harness/environment/containers",
 	"backout/harness/environment/process",
+	"backout/harness/environment/containers",
+	"backout/harness/environment/gateway",
 	"backout/harness/environment/database",
 	"backout/harness/environment/wiring",
 	"backout/harness/environment/artefact",

@@ -1,24 +1,54 @@
 package drill
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 
 	"backout/harness/environment"
+	"backout/harness/environment/containers"
 	"backout/harness/environment/process"
 	"backout/harness/fault"
 	"backout/harness/service"
 )
 
 // Place is what an environment is started with, the same for all drills of a set.
-type Place = process.Options
+type Place = environment.Options
 
-// Environments are the kinds there are. Adding one is adding its folder and its line here.
-func Environments() map[string]func(Place) (environment.Environment, error) {
-	return map[string]func(Place) (environment.Environment, error){
-		"process": process.New,
+// kind is one kind of environment.
+type kind struct {
+	start func(Place) (environment.Environment, error)
+	lacks func([]*service.Service) string // what this machine has not that these services need; empty: nothing
+	clean environment.Cleaner             // removes what a dead run has left beside processes and folders; may be nil
+}
+
+// kinds are those that there are. Adding one is adding its folder and its line here.
+func kinds() map[string]kind {
+	return map[string]kind{
+		service.InProcesses:  {start: process.New, lacks: process.Lacks},
+		service.InContainers: {start: containers.New, lacks: containers.Lacks, clean: containers.Clean},
 	}
+}
+
+// Environments are how the kinds are started, by name.
+func Environments() map[string]func(Place) (environment.Environment, error) {
+	all := map[string]func(Place) (environment.Environment, error){}
+	for name, k := range kinds() {
+		all[name] = k.start
+	}
+	return all
+}
+
+// Clean removes what dead runs have left, of every kind, by the register in dir. It returns a line for each thing.
+func Clean(ctx context.Context, dir string) ([]string, error) {
+	cleaners := map[string]environment.Cleaner{}
+	for name, k := range kinds() {
+		if k.clean != nil {
+			cleaners[name] = k.clean
+		}
+	}
+	return environment.Clean(ctx, dir, cleaners)
 }
 
 // NewEnvironment makes an environment by name; nothing is started yet.
@@ -33,20 +63,22 @@ func NewEnvironment(name string, place Place) (environment.Environment, error) {
 // Lacks says what this machine or the environment has not that the drill needs, and the command that mends it where there
 // is one; empty: nothing. Nothing is started for it.
 func Lacks(name string, s *Spec) string {
-	if len(s.Faults) > 0 {
-		env, err := NewEnvironment(name, Place{})
-		if err != nil {
-			return err.Error()
-		}
-		if why := fault.Lacks(env.Faults(), s.Faults); why != "" {
-			return fmt.Sprintf("the environment %s cannot do what the drill declares: %s", name, why)
-		}
+	k, known := kinds()[name]
+	if !known || s.Service == nil {
+		return ""
 	}
-	if lacks := map[string]func([]*service.Service) string{"process": process.Lacks}[name]; lacks != nil && s.Service != nil {
-		return lacks(append([]*service.Service{s.Service}, s.Dependants...))
+	if why := k.lacks(append([]*service.Service{s.Service}, s.Dependants...)); why != "" || len(s.Faults) == 0 {
+		return why
+	}
+	env, err := k.start(Place{})
+	if err != nil {
+		return err.Error()
+	}
+	if why := fault.Lacks(env.Faults(), s.Faults); why != "" {
+		return fmt.Sprintf("the environment %s cannot do what the drill declares: %s", name, why)
 	}
 	return ""
 }
 
 // EnvironmentNames are the kinds there are, sorted.
-func EnvironmentNames() []string { return slices.Sorted(maps.Keys(Environments())) }
+func EnvironmentNames() []string { return slices.Sorted(maps.Keys(kinds())) }

@@ -17,6 +17,7 @@ type Options struct {
 	PostgresDir string            // of PostgreSQL's programs; empty: see postgres.Find
 	Fetch       bool              // fetch PostgreSQL's programs when the machine has none
 	Repository  string            // where they are fetched from; empty: Maven Central
+	Gateway     []string          // the command that runs gateway.Run in a container; empty: this program with "gateway"
 	Self        []string          // the command that runs control.Client, to which its arguments are added; empty: this program with "ctl"
 	Progress    func(text string) // tells people what takes long, when Need.Progress is nil; may be nil
 }

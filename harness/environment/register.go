@@ -36,6 +36,8 @@ type Register struct {
 const (
 	KindDirectory = "directory"
 	KindProcess   = "process"
+
+	KindContainers = "containers" // all that carries the run's token, see Cleaner
 )
 
 // Entry is one thing that a run has started. A process that is about to be started has no number yet.
@@ -234,8 +236,9 @@ func readStat(pid int) (stat, error) {
 
 // Clean removes what dead runs have left: processes that are still the ones that were registered (number, start time
 // and boot), shared memory of their postmasters, and their directories. It touches no run that lives. It returns a line
-// for each thing that it removed; what it could not remove stays registered and is in the error.
-func Clean(ctx context.Context, dir string) ([]string, error) {
+// for each thing that it removed; what it could not remove stays registered and is in the error. Cleaners are by kind of
+// entry; a run with an entry of another kind stays registered.
+func Clean(ctx context.Context, dir string, cleaners map[string]Cleaner) ([]string, error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -246,7 +249,7 @@ func Clean(ctx context.Context, dir string) ([]string, error) {
 	var removed []string
 	var errs []error
 	for _, file := range dead {
-		lines, err := cleanRun(ctx, file)
+		lines, err := cleanRun(ctx, file, cleaners)
 		removed = append(removed, lines...)
 		if err == nil {
 			err = os.Remove(file.Name())
@@ -287,11 +290,22 @@ func deadRuns(dir string) ([]*os.File, error) {
 	return dead, nil
 }
 
-func cleanRun(ctx context.Context, file *os.File) (removed []string, err error) {
+func cleanRun(ctx context.Context, file *os.File, cleaners map[string]Cleaner) (removed []string, err error) {
 	token := strings.TrimSuffix(filepath.Base(file.Name()), fileSuffix)
-	dirs, processes, err := readRegister(file)
+	dirs, processes, others, err := readRegister(file)
 	if err != nil {
 		return nil, err
+	}
+	for _, e := range others {
+		clean := cleaners[e.Kind]
+		if clean == nil {
+			return removed, fmt.Errorf("%s are registered, which this program cannot remove", e.Kind)
+		}
+		lines, err := clean(ctx, token)
+		removed = append(removed, lines...)
+		if err != nil {
+			return removed, err
+		}
 	}
 	boot, err := bootID()
 	if err != nil {
@@ -321,9 +335,12 @@ func cleanRun(ctx context.Context, file *os.File) (removed []string, err error) 
 	return removed, errors.Join(errs...)
 }
 
+// Cleaner removes what a dead run of this token has left of one kind, and returns a line for each thing that it removed.
+type Cleaner func(ctx context.Context, token string) (removed []string, err error)
+
 // readRegister returns what was registered and is not done. The last line may be cut off: what it would have said was
 // not started yet.
-func readRegister(r io.Reader) (dirs, processes []Entry, err error) {
+func readRegister(r io.Reader) (dirs, processes, others []Entry, err error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	running := map[int]Entry{}
@@ -341,6 +358,8 @@ func readRegister(r io.Reader) (dirs, processes []Entry, err error) {
 		case e.Kind == KindProcess && e.PID > 1:
 			running[e.PID] = e
 			order = append(order, e.PID)
+		case e.Kind != KindDirectory && e.Kind != KindProcess && !e.Done:
+			others = append(others, e)
 		}
 	}
 	for _, pid := range order {
@@ -349,7 +368,7 @@ func readRegister(r io.Reader) (dirs, processes []Entry, err error) {
 			delete(running, pid)
 		}
 	}
-	return dirs, processes, lines.Err()
+	return dirs, processes, others, lines.Err()
 }
 
 // endProcess ends a process if it is the one that was registered, and what is left of its group in the run's

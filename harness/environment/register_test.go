@@ -100,7 +100,7 @@ func TestCleanRemovesWhatAKilledRunLeft(t *testing.T) {
 	state, temp := filepath.Join(t.TempDir(), "register"), t.TempDir()
 	ctx := context.Background()
 	dead, other := start(t, state, temp), start(t, state, temp)
-	if removed, err := Clean(ctx, state); err != nil || removed != nil {
+	if removed, err := Clean(ctx, state, nil); err != nil || removed != nil {
 		t.Fatalf("both live, but Clean removed %q, %v", removed, err)
 	}
 	if err := dead.cmd.Process.Kill(); err != nil {
@@ -110,7 +110,7 @@ func TestCleanRemovesWhatAKilledRunLeft(t *testing.T) {
 	if !runs(dead.pid) || !runs(dead.second) {
 		t.Fatal("what should be cleaned is gone already")
 	}
-	removed, err := Clean(ctx, state)
+	removed, err := Clean(ctx, state, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestCleanRemovesWhatAKilledRunLeft(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(other.dir, "data")); err != nil {
 		t.Errorf("the directory of a living run: %v", err)
 	}
-	if removed, err := Clean(ctx, state); err != nil || removed != nil {
+	if removed, err := Clean(ctx, state, nil); err != nil || removed != nil {
 		t.Errorf("the second time it removed %q, %v", removed, err)
 	}
 }
@@ -196,7 +196,7 @@ func TestCleanLeavesStrangersAlone(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			removed, err := Clean(context.Background(), state)
+			removed, err := Clean(context.Background(), state, nil)
 			if (err == nil) != (c.wrong == "") || (err != nil && !strings.Contains(err.Error(), c.wrong)) {
 				t.Errorf("error %v, expected %q", err, c.wrong)
 			}

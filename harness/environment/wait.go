@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -26,4 +27,14 @@ func Until(ctx context.Context, what string, f func(context.Context) error) erro
 		case <-tick.C:
 		}
 	}
+}
+
+// LastLines of a log, for an error.
+func LastLines(name, log string, lines int) string {
+	all := strings.Split(strings.TrimRight(log, "\n"), "\n")
+	out := ""
+	for _, line := range all[max(0, len(all)-lines):] {
+		out += name + ": " + line + "\n"
+	}
+	return out
 }

@@ -29,9 +29,9 @@ import (
 // Superuser is the role that Init makes and that the harness uses.
 const Superuser = "backout"
 
-// defaults suit a cluster that is thrown away after the drill: nothing survives a crash of the machine, everything
+// Defaults suit a cluster that is thrown away after the drill: nothing survives a crash of the machine, everything
 // else behaves as in production. Start.Settings are laid over them.
-func defaults() map[string]string {
+func Defaults() map[string]string {
 	return map[string]string{
 		"listen_addresses":        "127.0.0.1",
 		"unix_socket_directories": "",
@@ -192,22 +192,31 @@ func (b Binaries) start(ctx context.Context, s Start) (*Server, error) {
 // configure writes the settings into a file of its own, which reads postgresql.conf first: a copied directory keeps
 // nothing of where it was copied from, and no password is in the arguments of a process.
 func (b Binaries) configure(s Start, port int) (path string, err error) {
-	all := defaults()
+	all := Defaults()
 	maps.Copy(all, s.Settings)
 	all["port"] = strconv.Itoa(port)
-	text := "include 'postgresql.conf'\n"
-	for _, k := range slices.Sorted(maps.Keys(all)) {
-		v := all[k]
-		if strings.ContainsAny(k+v, "\n\r\x00") {
-			return "", fmt.Errorf("setting %s: a value of one line was expected, found %q", k, v)
-		}
-		text += k + " = '" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(v) + "'\n"
+	text, err := Conf(all)
+	if err != nil {
+		return "", err
 	}
 	path = filepath.Join(s.Dir, "backout.conf")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return "", err
 	}
 	return path, b.Own(path)
+}
+
+// Conf is a configuration file that reads postgresql.conf first.
+func Conf(settings map[string]string) (string, error) {
+	text := "include 'postgresql.conf'\n"
+	for _, k := range slices.Sorted(maps.Keys(settings)) {
+		v := settings[k]
+		if strings.ContainsAny(k+v, "\n\r\x00") {
+			return "", fmt.Errorf("setting %s: a value of one line was expected, found %q", k, v)
+		}
+		text += k + " = '" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(v) + "'\n"
+	}
+	return text, nil
 }
 
 // ready waits until the server answers a start-up message with anything but "starting up".

@@ -49,6 +49,39 @@ type Process struct {
 	Env     map[string]string
 }
 
+// The kinds of environment by which service.yaml says how a service runs.
+const (
+	InProcesses  = "process"
+	InContainers = "containers"
+)
+
+// Runs says whether the service runs in a kind of environment: it is not a schema alone, and says how.
+func (s *Service) Runs(kind string) bool {
+	return kind == InProcesses && s.Process != nil || kind == InContainers && s.Containers != nil
+}
+
+// EnvIn is what an instance finds in its environment in one kind of environment alone.
+func (s *Service) EnvIn(kind string) map[string]string {
+	switch {
+	case !s.Runs(kind):
+		return nil
+	case kind == InProcesses:
+		return s.Process.Env
+	}
+	return s.Containers.Env
+}
+
+// BuildIn is the command that makes a release's artefact for a kind of environment; empty: nothing is to be made.
+func (s *Service) BuildIn(kind string) []string {
+	switch {
+	case !s.Runs(kind):
+		return nil
+	case kind == InProcesses:
+		return s.Process.Build
+	}
+	return s.Containers.Build
+}
+
 // Containers is how an instance runs in a container. Exactly one of Dockerfile, Image and Compose is set. The context of
 // a build is the deployed directory of the release: its artefact, migrations, plans and scripts. Placeholders in Env are
 // those of Process; {address} is 0.0.0.0 and Port.

@@ -10,8 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"backout/harness/cache"
+	"backout/harness/drill"
 	"backout/harness/environment"
 	"backout/harness/environment/control"
+	"backout/harness/environment/gateway"
 	"backout/harness/postgres"
 	"backout/harness/verdict"
 )
@@ -110,7 +112,20 @@ func clean(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return environment.Clean(ctx, register)
+	return drill.Clean(ctx, register)
+}
+
+// gatewayCommand is what runs in the gateway's container of a drill.
+func gatewayCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "gateway", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if code := gateway.Run(c.ErrOrStderr()); code != 0 {
+				return exit{code: code}
+			}
+			return nil
+		},
+	}
 }
 
 // controlCommand is the way in for scripts of a rollout or a rollback to the supervisor and the proxy of their drill.

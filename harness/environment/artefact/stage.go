@@ -27,6 +27,7 @@ import (
 
 // Stages makes the deployed directories of one drill's releases, each once.
 type Stages struct {
+	Kind  string            // of environment, which says how an artefact is built
 	Cache string            // folder of what builds have made
 	Dir   string            // the deployed directories are Dir/SERVICE/RELEASE
 	Say   func(text string) // tells people what takes long
@@ -78,7 +79,7 @@ func (g *Stages) Release(ctx context.Context, s *service.Service, r *service.Rel
 			return "", err
 		}
 	}
-	if s.Process != nil && len(s.Process.Build) > 0 {
+	if len(s.BuildIn(g.Kind)) > 0 {
 		artefact, unlock, err := g.artefact(ctx, s, r)
 		if err != nil {
 			return "", err
@@ -234,14 +235,15 @@ func Within(dir, path string) string {
 // artefact is the folder of what the service's build makes of a release, built once for the same sources and kept in
 // the cache. The caller copies from it, then unlocks it.
 func (g *Stages) artefact(ctx context.Context, s *service.Service, r *service.Release) (dir string, unlock func(), err error) {
-	key, err := sourcesKey(s, r)
+	command := s.BuildIn(g.Kind)
+	key, err := sourcesKey(s, r, command)
 	if err != nil {
 		return "", nil, err
 	}
 	dir = filepath.Join(g.Cache, "artefacts", s.Name+"-"+r.Name+"-"+key[:24])
 	unlock, err = Once(ctx, dir, 100, nil, func(part string) error {
 		g.Say(fmt.Sprintf("building %s %s", s.Name, r.Name))
-		return build(ctx, s, r, part)
+		return build(ctx, s, r, command, part)
 	})
 	if err != nil {
 		return "", nil, err
@@ -250,19 +252,19 @@ func (g *Stages) artefact(ctx context.Context, s *service.Service, r *service.Re
 }
 
 // build runs the service's build command as a developer would: with our environment, OUT and RELEASE.
-func build(ctx context.Context, s *service.Service, r *service.Release, out string) error {
-	program := s.Process.Build[0]
-	cmd := exec.CommandContext(ctx, program, s.Process.Build[1:]...)
+func build(ctx context.Context, s *service.Service, r *service.Release, command []string, out string) error {
+	program := command[0]
+	cmd := exec.CommandContext(ctx, program, command[1:]...)
 	cmd.Dir = s.Dir
 	cmd.Env = append(os.Environ(), "OUT="+out, "RELEASE="+r.Dir)
-	return Spoken(cmd, fmt.Sprintf("cd %s && OUT=%s RELEASE=%s %s", s.Dir, out, r.Dir, strings.Join(s.Process.Build, " ")))
+	return Spoken(cmd, fmt.Sprintf("cd %s && OUT=%s RELEASE=%s %s", s.Dir, out, r.Dir, strings.Join(command, " ")))
 }
 
 // sourcesKey is a digest of what a build depends on: the service's folder without its other releases, the release's
 // folder, the nearest go.mod and go.sum, the command and the platform.
-func sourcesKey(s *service.Service, r *service.Release) (string, error) {
+func sourcesKey(s *service.Service, r *service.Release, command []string) (string, error) {
 	sum := sha256.New()
-	fmt.Fprintf(sum, "artefact 1\n%s/%s %s\n%q\n", runtime.GOOS, runtime.GOARCH, runtime.Version(), s.Process.Build)
+	fmt.Fprintf(sum, "artefact 1\n%s/%s %s\n%q\n", runtime.GOOS, runtime.GOARCH, runtime.Version(), command)
 	if err := HashTree(sum, s.Dir, func(path string) bool { return path == "releases" }); err != nil {
 		return "", err
 	}

@@ -73,7 +73,7 @@ daemonize no
 		return client.Ping(ctx)
 	})
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, lastLines(name, m.Log(name), 5))
+		return fmt.Errorf("%w\n%s", err, environment.LastLines(name, m.Log(name), 5))
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (c *clone) lease() (*ports.Lease, error) {
 
 func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 	m := c.machine
-	w := wiring.Wiring{Need: m.need, Password: m.password, Host: "127.0.0.1", Ports: map[string]int{}, URLs: map[string]string{}, Data: filepath.Join(m.dir, "data-"+c.name)}
+	w := wiring.Wiring{Need: m.need, Password: m.password, Kind: service.InProcesses, Host: "127.0.0.1", Ports: map[string]int{}, URLs: map[string]string{}, Data: filepath.Join(m.dir, "data-"+c.name)}
 	maps.Copy(w.URLs, m.stubs)
 	out := &environment.Clone{URLs: map[string]string{}, Close: func() error { return c.end(context.Background()) }}
 	if len(wiring.Roles(m.need)) > 0 {
@@ -92,7 +92,7 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 			return nil, err
 		}
 	}
-	for _, s := range wiring.ThatRun(m.need) {
+	for _, s := range wiring.ThatRun(m.need, service.InProcesses) {
 		l, err := c.lease()
 		if err != nil {
 			return nil, err
@@ -100,7 +100,7 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 		w.URLs[s.Name], out.URLs[s.Name] = l.URL(), l.URL()
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	for _, s := range wiring.ThatRun(m.need) {
+	for _, s := range wiring.ThatRun(m.need, service.InProcesses) {
 		g.Go(func() error {
 			dir, err := m.stages.Release(ctx, s, wiring.Release(m.need, s), nil)
 			if err != nil {
@@ -120,7 +120,7 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 				return proxy.AskReady(ctx, client, w.URLs[s.Name]+s.Ready)
 			})
 			if err != nil {
-				return fmt.Errorf("%w\n%s", err, lastLines(name, m.Log(name), 5))
+				return fmt.Errorf("%w\n%s", err, environment.LastLines(name, m.Log(name), 5))
 			}
 			return nil
 		})

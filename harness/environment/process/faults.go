@@ -293,7 +293,7 @@ func (m *machine) openLinks() error {
 	m.links = links.New()
 	m.onDestroy("links", func(context.Context) error { return m.links.Close() })
 	m.linkPorts = map[string]int{}
-	for _, s := range wiring.ThatRun(m.need) {
+	for _, s := range wiring.ThatRun(m.need, service.InProcesses) {
 		for node, port := range m.wiring.Ports {
 			l, err := ports.Take()
 			if err != nil {

@@ -92,7 +92,7 @@ func killAndClean(t *testing.T, paused string) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	removed, err := environment.Clean(context.Background(), state)
+	removed, err := environment.Clean(context.Background(), state, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -183,7 +183,7 @@ func (m *machine) makeDirectory() error {
 	}
 	m.mu.Lock()
 	m.dir = dir
-	m.stages.Cache, m.stages.Dir, m.stages.Say = m.cache, filepath.Join(dir, "releases"), m.say
+	m.stages.Kind, m.stages.Cache, m.stages.Dir, m.stages.Say = service.InProcesses, m.cache, filepath.Join(dir, "releases"), m.say
 	m.mu.Unlock()
 	artefact.Spread(dir)
 	for _, sub := range []struct {
@@ -486,14 +486,4 @@ func (m *machine) destroy(ctx context.Context) error {
 		return register.Remove()
 	}
 	return nil
-}
-
-// lastLines of a log, for an error.
-func lastLines(name, log string, lines int) string {
-	all := strings.Split(strings.TrimRight(log, "\n"), "\n")
-	out := ""
-	for _, line := range all[max(0, len(all)-lines):] {
-		out += name + ": " + line + "\n"
-	}
-	return out
 }

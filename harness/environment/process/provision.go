@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,16 +66,7 @@ func check(need environment.Need) error {
 			return fmt.Errorf("%s: it is not said which release of %s runs", s.Path, s.Name)
 		}
 	}
-	if need.Service.Database == nil && (need.Streaming || need.Logical) {
-		return fmt.Errorf("%s has no database: there is nothing to replicate", need.Service.Path)
-	}
-	if need.Logical && need.Service.Database.Migrations == "" {
-		return fmt.Errorf("%s has no migrations: nothing says which schema a logical replica has", need.Service.Path)
-	}
-	if need.Logical && len(need.Service.Database.Publish) == 0 {
-		return fmt.Errorf("%s publishes no table (database.publish): there is nothing for a logical replica", need.Service.Path)
-	}
-	return nil
+	return wiring.Check(need)
 }
 
 // provisionAll says what waits for what: instances for their release and for the database's passwords; nothing else.
@@ -162,7 +154,7 @@ func (m *machine) provisionAll(ctx context.Context) error {
 func (m *machine) wire() error {
 	m.mu.Lock()
 	m.password = database.NewPassword()
-	m.wiring = wiring.Wiring{Need: m.need, Password: m.password, Host: "127.0.0.1", Ports: map[string]int{}, URLs: map[string]string{}, Data: filepath.Join(m.dir, "data")}
+	m.wiring = wiring.Wiring{Need: m.need, Password: m.password, Kind: service.InProcesses, Host: "127.0.0.1", Ports: map[string]int{}, URLs: map[string]string{}, Data: filepath.Join(m.dir, "data")}
 	m.mu.Unlock()
 	for _, role := range wiring.Roles(m.need) {
 		l, err := ports.Take()
@@ -191,7 +183,7 @@ func (m *machine) wire() error {
 	maps.Copy(m.wiring.URLs, m.stubs)
 	m.supervisor = newSupervisor(m.register, m.owner)
 	m.onDestroy("supervisor", m.supervisor.Close)
-	for _, s := range wiring.ThatRun(m.need) {
+	for _, s := range wiring.ThatRun(m.need, service.InProcesses) {
 		p, err := proxy.New(proxy.Config{Service: s.Name, Ready: s.Ready, Listen: "127.0.0.1:0", Control: service.Here})
 		if err != nil {
 			return err
@@ -242,7 +234,7 @@ func (m *machine) link(s *service.Service, dir string) error {
 // startInstances starts all instances of all services and waits until their proxies see them ready.
 func (m *machine) startInstances(ctx context.Context) error {
 	all := m.Instances()
-	for _, s := range wiring.ThatRun(m.need) {
+	for _, s := range wiring.ThatRun(m.need, service.InProcesses) {
 		_, secrets, err := s.SecretValues()
 		if err != nil {
 			return err
@@ -265,7 +257,7 @@ func (m *machine) startInstances(ctx context.Context) error {
 	m.mu.Lock()
 	m.instances = all
 	m.mu.Unlock()
-	for _, s := range wiring.ThatRun(m.need) {
+	for _, s := range wiring.ThatRun(m.need, service.InProcesses) {
 		within := cmp.Or(s.ReadyWithin, time.Minute)
 		ready, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not within %s (service.yaml: ready: {path: %s, within: %s})", within, s.Ready, within))
 		err := m.proxies[s.Name].WaitAll(ready)
@@ -282,7 +274,7 @@ func (m *machine) lastWords(service string) string {
 	out := ""
 	for _, i := range m.Instances() {
 		if i.Service == service {
-			out += lastLines(i.Name, m.Log(i.Name), 5)
+			out += environment.LastLines(i.Name, m.Log(i.Name), 5)
 		}
 	}
 	return out
@@ -299,6 +291,20 @@ func (m *machine) spec(s *service.Service, w wiring.Wiring, name, url, link stri
 				return nil, err
 			}
 			own := map[string]string{"address": address, "release": release, "instance": name, "data": data}
-			return w.Environ(s, own, filepath.Join(m.dir, "tmp"), secrets)
+			home := filepath.Join(m.dir, "tmp")
+			all := map[string]string{"HOME": home, "TMPDIR": home, "PATH": os.Getenv("PATH")}
+			if lang := os.Getenv("LANG"); lang != "" {
+				all["LANG"] = lang
+			}
+			stated, err := w.Environ(s, own, secrets)
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(all, stated)
+			var env []string
+			for _, name := range slices.Sorted(maps.Keys(all)) {
+				env = append(env, name+"="+all[name])
+			}
+			return env, nil
 		}}
 }

@@ -3,6 +3,7 @@
 package wiring
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -24,7 +25,9 @@ var placeholder = regexp.MustCompile(`\{([a-z_]+)(?::([A-Za-z0-9_-]+))?\}`)
 type Wiring struct {
 	Need     environment.Need
 	Password string
+	Kind     string            // of environment, which says how a service runs
 	Host     string            // on which instances find all of it
+	Hosts    map[string]string // or, by node and "cache", where that is
 	Ports    map[string]int    // node -> port; a replica that there is not is the primary
 	Cache    int               // port of the server of all caches; 0: there is none
 	URLs     map[string]string // service, or SERVICE/STUB -> its way in
@@ -42,12 +45,13 @@ func (w Wiring) DataDir(s *service.Service) (string, error) {
 
 // DatabaseURL is a service's database on a node for a role.
 func (w Wiring) DatabaseURL(name, node, role string) string {
-	port, is := w.Ports[node]
-	if !is {
-		port = w.Ports["primary"]
+	if _, is := w.Ports[node]; !is {
+		node = "primary"
 	}
-	return postgres.URL(w.Host, port, role, w.Password, name)
+	return postgres.URL(w.host(node), w.Ports[node], role, w.Password, name)
 }
+
+func (w Wiring) host(of string) string { return cmp.Or(w.Hosts[of], w.Host) }
 
 // nodeOf is the node that a placeholder means.
 func nodeOf(word string) (string, bool) {
@@ -128,13 +132,10 @@ func (w Wiring) service(name string) *service.Service {
 	return nil
 }
 
-// Environ is all that an instance finds in its environment.
-func (w Wiring) Environ(s *service.Service, own map[string]string, home string, secrets map[string]string) ([]string, error) {
-	all := map[string]string{"HOME": home, "TMPDIR": home, "PATH": os.Getenv("PATH")}
-	if lang := os.Getenv("LANG"); lang != "" {
-		all["LANG"] = lang
-	}
-	for _, part := range []map[string]string{s.Env, s.Process.Env} {
+// Environ is what service.yaml says that an instance finds in its environment, secrets included.
+func (w Wiring) Environ(s *service.Service, own, secrets map[string]string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, part := range []map[string]string{s.Env, s.EnvIn(w.Kind)} {
 		for _, name := range slices.Sorted(maps.Keys(part)) {
 			text, err := w.fill(part[name], s, own)
 			if err != nil {
@@ -144,21 +145,17 @@ func (w Wiring) Environ(s *service.Service, own map[string]string, home string, 
 		}
 	}
 	maps.Copy(all, secrets)
-	env := make([]string, 0, len(all))
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		env = append(env, name+"="+all[name])
-	}
-	return env, nil
+	return all, nil
 }
 
 // Readers are the services that are given the URL of another's database.
 func Readers(need environment.Need, of string) []string {
 	var found []string
 	for _, s := range Services(need) {
-		if s.Name == of || s.Process == nil {
+		if s.Name == of {
 			continue
 		}
-		for _, part := range []map[string]string{s.Env, s.Process.Env} {
+		for _, part := range []map[string]string{s.Env, s.EnvIn(service.InProcesses), s.EnvIn(service.InContainers)} {
 			for _, text := range part {
 				for _, m := range placeholder.FindAllStringSubmatch(text, -1) {
 					if _, is := nodeOf(m[1]); is && m[2] == of && !slices.Contains(found, s.Name) {
@@ -177,9 +174,9 @@ func Services(need environment.Need) []*service.Service {
 	return append([]*service.Service{need.Service}, need.Dependants...)
 }
 
-// ThatRun are those of them that run as processes: not a schema alone.
-func ThatRun(need environment.Need) []*service.Service {
-	return slices.DeleteFunc(Services(need), func(s *service.Service) bool { return s.Process == nil })
+// ThatRun are those of them that an environment of this kind runs: not a schema alone.
+func ThatRun(need environment.Need, kind string) []*service.Service {
+	return slices.DeleteFunc(Services(need), func(s *service.Service) bool { return !s.Runs(kind) })
 }
 
 // Release is the good release of a service; nil when the need names none.
@@ -204,7 +201,7 @@ func Caches(need environment.Need) []string {
 
 // CacheURL is one cache of a service.
 func (w Wiring) CacheURL(s *service.Service, name string) string {
-	return cache.URL(w.Host, w.Cache, w.Password, slices.Index(Caches(w.Need), s.Name+"/"+name))
+	return cache.URL(w.host("cache"), w.Cache, w.Password, slices.Index(Caches(w.Need), s.Name+"/"+name))
 }
 
 // Roles of the nodes that this drill has; none when no service has a database.
@@ -244,4 +241,18 @@ func ServiceOf(need environment.Need, r *service.Release) (*service.Service, err
 		return need.Service, nil
 	}
 	return nil, fmt.Errorf("its folder %s is in none of this drill's services", r.Dir)
+}
+
+// Check says what of a need no environment could provide.
+func Check(need environment.Need) error {
+	if need.Service.Database == nil && (need.Streaming || need.Logical) {
+		return fmt.Errorf("%s has no database: there is nothing to replicate", need.Service.Path)
+	}
+	if need.Logical && need.Service.Database.Migrations == "" {
+		return fmt.Errorf("%s has no migrations: nothing says which schema a logical replica has", need.Service.Path)
+	}
+	if need.Logical && len(need.Service.Database.Publish) == 0 {
+		return fmt.Errorf("%s publishes no table (database.publish): there is nothing for a logical replica", need.Service.Path)
+	}
+	return nil
 }

@@ -1,0 +1,493 @@
+// Package containers is the environment in which each service instance, each PostgreSQL node and each cache is a container
+// of its own on a private network, so that a drill can do to hosts what production does to them. It uses the Docker engine
+// of this machine through testcontainers-go; whatever it makes carries the run's label.
+package containers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"backout/harness/environment"
+	"backout/harness/environment/artefact"
+	"backout/harness/environment/control"
+	"backout/harness/environment/database"
+	"backout/harness/environment/gateway"
+	"backout/harness/environment/ports"
+	"backout/harness/environment/wiring"
+	"backout/harness/service"
+)
+
+// stage is where one drill happens.
+type stage struct {
+	options environment.Options
+	cache   string
+	temp    string
+	state   string   // folder of the register
+	self    []string // the client of the control socket
+	gate    []string // the program of the gateway
+	stages  artefact.Stages
+
+	life context.Context // ends with Destroy
+	end  context.CancelFunc
+	busy sync.WaitGroup // calls that Destroy waits for
+
+	preparing sync.Mutex
+	prepared  bool
+	failed    error // of prepare
+
+	known     chan struct{} // closed when need is set
+	engine    *engine
+	docker    *testcontainers.DockerClient
+	register  *environment.Register
+	dir       string // of the run
+	password  string
+	remote    gateway.Remote
+	control   *control.Server
+	leases    []*ports.Lease
+	inside    wiring.Wiring         // what instances find
+	outside   wiring.Wiring         // what the harness and scripts find: everything on 127.0.0.1
+	addresses map[string]*address   // of instances, by name
+	nodes     map[string]*node      // by role
+	images    map[string]*imageOnce // by service and release
+	versions  map[string]string
+	registry  *registry // where the drill declares that it fails
+	use       use
+
+	mu        sync.Mutex
+	closed    bool
+	begun     bool
+	need      environment.Need
+	instances []string // in order
+	running   map[string]*instance
+	ready     bool // the gateway answers
+	clones    int
+	tails     map[string]string // of logs, kept when the containers go
+}
+
+// use is which images it starts, chosen once.
+type use struct{ postgres, redis, registry string }
+
+// address is where an instance is reached by the harness.
+type address struct {
+	service *service.Service
+	port    int
+}
+
+// node is a PostgreSQL node.
+type node struct {
+	database.Node
+	volume string
+	mu     sync.Mutex
+	pid    int
+}
+
+// New makes an environment. It starts nothing before Provision or Stage.
+func New(o environment.Options) (environment.Environment, error) {
+	s := &stage{options: o, cache: o.Cache, temp: o.Temp, state: o.Register, self: o.Self, gate: o.Gateway, known: make(chan struct{}),
+		addresses: map[string]*address{}, nodes: map[string]*node{}, running: map[string]*instance{}, images: map[string]*imageOnce{}, tails: map[string]string{}}
+	var err error
+	if s.cache == "" {
+		if s.cache, err = os.UserCacheDir(); err != nil {
+			return nil, fmt.Errorf("containers: find the cache: %w; set XDG_CACHE_HOME", err)
+		}
+		s.cache = filepath.Join(s.cache, "backout")
+	}
+	if s.temp == "" {
+		s.temp = os.TempDir()
+	}
+	if s.state == "" {
+		if s.state, err = environment.RegisterDir(); err != nil {
+			return nil, fmt.Errorf("containers: %w", err)
+		}
+	}
+	own, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("containers: %w", err)
+	}
+	if len(s.self) == 0 {
+		s.self = []string{own, "ctl"}
+	}
+	if len(s.gate) == 0 {
+		s.gate = []string{own, "gateway"}
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(s.life, 10*time.Second)
+	defer cancel()
+	if s.docker, err = reach(ctx); err != nil {
+		return nil, fmt.Errorf("containers: %w; `backout doctor` says what this machine has", err)
+	}
+	s.use = use{postgres: Postgres(ctx), redis: Redis(ctx), registry: Registry(ctx)}
+	s.versions = map[string]string{"go": runtime.Version(), "postgresql image": s.use.postgres}
+	if v, err := s.docker.ServerVersion(ctx, client.ServerVersionOptions{}); err == nil {
+		s.versions["docker"] = v.Version
+	}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		s.versions["linux"] = unix.ByteSliceToString(u.Release[:])
+	}
+	return s, nil
+}
+
+// begin is the start of a call that Destroy interrupts and waits for.
+func (s *stage) begin(ctx context.Context) (context.Context, func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, errors.New("the environment is destroyed")
+	}
+	s.busy.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.life, cancel)
+	return ctx, func() { stop(); cancel(); s.busy.Done() }, nil
+}
+
+// prepare makes the run's directory and registers what carries the run's label. It may be called again.
+func (s *stage) prepare() error {
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
+	if !s.prepared {
+		s.prepared = true
+		s.failed = s.makeDirectory()
+	}
+	return s.failed
+}
+
+func (s *stage) makeDirectory() error {
+	if err := os.MkdirAll(filepath.Join(s.cache, "artefacts"), 0o755); err != nil {
+		return fmt.Errorf("make the cache: %w", err)
+	}
+	register, err := environment.OpenRegister(s.state)
+	if err != nil {
+		return err
+	}
+	s.register = register
+	if err := register.Add(environment.Entry{Kind: environment.KindContainers, Name: register.Token()}); err != nil {
+		return err
+	}
+	s.engine = &engine{client: s.docker, token: register.Token(), boxes: map[string]testcontainers.Container{}}
+	dir, err := register.Directory(s.temp)
+	if err != nil {
+		return err
+	}
+	artefact.Spread(dir)
+	for _, sub := range []string{"releases", "bin"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			return err
+		}
+	}
+	s.stages.Kind, s.stages.Cache, s.stages.Dir, s.stages.Say = service.InContainers, s.cache, filepath.Join(dir, "releases"), s.say
+	s.mu.Lock()
+	s.dir = dir
+	s.mu.Unlock()
+	return nil
+}
+
+func (s *stage) say(text string) {
+	s.mu.Lock()
+	say := s.need.Progress
+	s.mu.Unlock()
+	if say == nil {
+		say = s.options.Progress
+	}
+	if say != nil {
+		say(text)
+	}
+}
+
+// Stage implements environment.Environment. The release's image is made as well.
+func (s *stage) Stage(ctx context.Context, r *service.Release, overlay map[string]string) (string, error) {
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return "", fmt.Errorf("stage %s: %w", r.Name, err)
+	}
+	defer done()
+	select {
+	case <-s.known:
+	case <-ctx.Done():
+		return "", fmt.Errorf("stage %s: wait for Provision, which names the services: %w", r.Name, ctx.Err())
+	}
+	of, err := wiring.ServiceOf(s.need, r)
+	if err == nil {
+		err = s.prepare()
+	}
+	if err != nil {
+		return "", fmt.Errorf("stage %s: %w", r.Name, err)
+	}
+	dir, err := s.stages.Release(ctx, of, r, overlay)
+	if err != nil || !of.Runs(service.InContainers) {
+		return dir, err
+	}
+	image, err := s.image(ctx, of, r)
+	if err != nil {
+		return dir, err
+	}
+	return dir, s.offer(ctx, of, r.Name, image)
+}
+
+// Artefact implements environment.Environment.
+func (s *stage) Artefact(ctx context.Context, r *service.Release) error {
+	if _, err := s.Stage(ctx, r, nil); err != nil {
+		return fmt.Errorf("the artefact of %s: %w", r.Name, err)
+	}
+	return nil
+}
+
+// Variables implements environment.Environment.
+func (s *stage) Variables() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	vars := map[string]string{}
+	if s.need.Service == nil || s.outside.Ports == nil {
+		return vars
+	}
+	if s.outside.Cache != 0 {
+		for name, c := range s.need.Service.Caches {
+			vars[c.URL] = s.outside.CacheURL(s.need.Service, name)
+		}
+	}
+	if s.need.Service.Database == nil {
+		return vars
+	}
+	name := s.need.Service.Name
+	for role := range s.nodes {
+		key := "DATABASE_URL"
+		if role != "primary" {
+			key += "_" + strings.ToUpper(role)
+		}
+		vars[key] = s.outside.DatabaseURL(name, role, wiring.Migrator(name))
+	}
+	return vars
+}
+
+// Platform implements environment.Environment.
+func (s *stage) Platform() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.need.Service == nil || s.dir == "" {
+		return map[string]string{}
+	}
+	var own []string
+	for _, name := range s.instances {
+		if s.addresses[name].service == s.need.Service {
+			own = append(own, name)
+		}
+	}
+	all := map[string]string{
+		"SUPERVISOR":  filepath.Join(s.dir, "bin", "supervisor"),
+		"PROXY":       filepath.Join(s.dir, "bin", "proxy"),
+		"INSTANCES":   strings.Join(own, " "),
+		"RELEASES":    filepath.Join(s.dir, "releases"),
+		"IMAGES":      s.deployedIn(s.need.Service),
+		"JOB_NETWORK": "container:" + s.engine.full("gateway"),
+		"RUN_LABEL":   Label + "=" + s.engine.token,
+	}
+	if s.outside.Cache != 0 {
+		all["CACHE_CLI"] = filepath.Join(s.dir, "bin", "cache-cli")
+	}
+	if host := os.Getenv("DOCKER_HOST"); host != "" {
+		all["DOCKER_HOST"] = host
+	}
+	return all
+}
+
+// Caches implements environment.Environment.
+func (s *stage) Caches() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]string{}
+	if of := s.need.Service; of != nil && s.outside.Cache != 0 {
+		for name := range of.Caches {
+			all[name] = s.outside.CacheURL(of, name)
+		}
+	}
+	return all
+}
+
+// URL implements environment.Environment.
+func (s *stage) URL(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.outside.URLs[name]
+}
+
+// Instances implements environment.Environment.
+func (s *stage) Instances() []service.Instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []service.Instance
+	for _, name := range s.instances {
+		a := s.addresses[name]
+		i := service.Instance{Name: name, Service: a.service.Name, URL: here(a.port)}
+		if r := s.running[name]; r != nil {
+			i.PID, i.Restarts = r.PID, r.Restarts
+		}
+		all = append(all, i)
+	}
+	return all
+}
+
+// Nodes implements environment.Environment.
+func (s *stage) Nodes() []service.Node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []service.Node
+	for _, role := range []string{"primary", "streaming", "logical"} {
+		if n := s.nodes[role]; n != nil && s.need.Service.Database != nil {
+			all = append(all, service.Node{Name: role, Role: role, URL: n.URL(s.password, s.need.Service.Name), PID: n.PID})
+		}
+	}
+	return all
+}
+
+// PID of the postmaster on this machine; 0 when it does not run.
+func (n *node) PID() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.pid
+}
+
+// Versions implements environment.Environment.
+func (s *stage) Versions() map[string]string {
+	v := map[string]string{}
+	for name, is := range s.versions {
+		v[name] = is
+	}
+	return v
+}
+
+// Log implements environment.Environment. It also answers after Destroy.
+func (s *stage) Log(name string) string {
+	s.mu.Lock()
+	kept, is := s.tails[name]
+	e := s.engine
+	s.mu.Unlock()
+	if is || e == nil {
+		return kept
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return e.logs(ctx, name)
+}
+
+// Destroy implements environment.Environment. Everything that carries the run's label goes, then the directory. What failed
+// is tried again by the next call; what cannot be removed stays in the register.
+func (s *stage) Destroy(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.end()
+	// The caller's context may be over, which is often why everything must go.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 50*time.Second)
+	defer cancel()
+	if err := s.destroy(ctx); err != nil {
+		return fmt.Errorf("destroy the environment: %w", err)
+	}
+	return nil
+}
+
+func (s *stage) destroy(ctx context.Context) error {
+	idle := make(chan struct{})
+	go func() { s.busy.Wait(); close(idle) }()
+	var late error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		late = errors.New("Provision, Stage or Clone did not return when they were told to")
+	}
+	s.preparing.Lock() // one Destroy at a time
+	defer s.preparing.Unlock()
+	if s.control != nil {
+		late = errors.Join(late, s.control.Close())
+	}
+	if s.engine != nil {
+		s.keepLogs(ctx)
+		if _, err := sweep(ctx, s.docker, s.engine.token); err != nil {
+			return errors.Join(err, late)
+		}
+	}
+	if late != nil {
+		return late
+	}
+	s.mu.Lock()
+	dir := s.dir
+	s.mu.Unlock()
+	if dir != "" {
+		if err := artefact.RemoveTree(dir); err != nil {
+			return err
+		}
+	}
+	for _, l := range s.leases {
+		_ = l.Close() // an abstract socket has nothing to remove
+	}
+	s.leases = nil
+	if s.register != nil {
+		if err := s.register.Remove(); err != nil {
+			return err
+		}
+	}
+	return s.docker.Close()
+}
+
+// keepLogs keeps what every container has written, before it goes.
+func (s *stage) keepLogs(ctx context.Context) {
+	s.engine.mu.Lock()
+	var names []string
+	for name := range s.engine.boxes {
+		names = append(names, name)
+	}
+	s.engine.mu.Unlock()
+	var g errgroup.Group
+	for _, name := range names {
+		g.Go(func() error {
+			text := s.engine.logs(ctx, name)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if _, is := s.tails[name]; !is {
+				s.tails[name] = text
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // none returns an error
+}
+
+// here is the URL of a port that is published on this machine.
+func here(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
+
+// Lacks says what this machine has not that drills of these services need, and the command that mends it; empty: nothing.
+func Lacks(all []*service.Service) string {
+	if why := Answers(); why != "" {
+		return why
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	needed := map[string]bool{Postgres(ctx): true} // the gateway runs on it, too
+	for _, s := range all {
+		if len(s.Caches) > 0 {
+			needed[Redis(ctx)] = true
+		}
+	}
+	docker, err := reach(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	defer docker.Close()
+	for image := range needed {
+		if _, err := docker.ImageInspect(ctx, image); err != nil {
+			return fmt.Sprintf("the image %s is not here: run make images", image)
+		}
+	}
+	return ""
+}

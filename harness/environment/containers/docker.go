@@ -1,0 +1,354 @@
+package containers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+	"github.com/testcontainers/testcontainers-go/exec"
+	"github.com/testcontainers/testcontainers-go/log"
+	networks "github.com/testcontainers/testcontainers-go/network"
+)
+
+// Label marks everything that a run has made; its value is the run's token.
+const Label = "backout.run"
+
+// templateLabel marks the volumes of a database template, which are a cache and outlive runs; its value is the template's key.
+const templateLabel = "backout.template"
+
+// prefix of the names of a run's containers, volumes and images; the token follows.
+const prefix = "backout-"
+
+// engine is the Docker engine as one run uses it.
+type engine struct {
+	client *testcontainers.DockerClient
+	token  string
+
+	nets map[string]*testcontainers.DockerNetwork
+
+	mu    sync.Mutex
+	boxes map[string]testcontainers.Container // by short name
+}
+
+// reach connects to the engine. The reaper, which removes what a killed run has left, is used where its image is here:
+// where it is not, `backout clean` does the same by label, and nothing is pulled for it.
+func reach(ctx context.Context) (*testcontainers.DockerClient, error) {
+	log.SetDefault(log.NewNoopLogger()) // what it does is for people in Progress
+	plain, err := client.New(client.FromEnv)
+	if err != nil {
+		return nil, fmt.Errorf("reach Docker: %w", err)
+	}
+	defer plain.Close()
+	if _, err := plain.ImageInspect(ctx, testcontainers.ReaperDefaultImage); err != nil {
+		if err := os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true"); err != nil {
+			return nil, err
+		}
+	}
+	docker, err := testcontainers.NewDockerClientWithOpts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reach Docker: %w", err)
+	}
+	if _, err := docker.Ping(ctx, client.PingOptions{}); err != nil {
+		return nil, fmt.Errorf("reach Docker: %w", err)
+	}
+	return docker, nil
+}
+
+// The networks of a run. Services and nodes talk on private; the gateway reaches nodes on observed, so that one that is cut off
+// can still be looked at; only what publishes a port is on edge, since the other two lead nowhere else.
+const (
+	private  = "private"
+	observed = "observed"
+	edge     = "edge"
+)
+
+// connect makes the run's networks.
+func (e *engine) connect(ctx context.Context) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	e.nets = map[string]*testcontainers.DockerNetwork{}
+	for _, name := range []string{private, observed, edge} {
+		wg.Go(func() {
+			options := []networks.NetworkCustomizer{networks.WithLabels(map[string]string{Label: e.token})}
+			if name != edge {
+				options = append(options, networks.WithInternal())
+			}
+			n, err := networks.New(ctx, options...)
+			mu.Lock()
+			defer mu.Unlock()
+			e.nets[name] = n
+			if err != nil {
+				errs = append(errs, fmt.Errorf("make the network %s: %w", name, err))
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// box is a container that is to be started.
+type box struct {
+	name     string // short: primary, web-1
+	image    string
+	entry    []string // in place of the image's entry point and command, where it is not empty
+	command  []string // in place of the image's command
+	env      map[string]string
+	user     string
+	volumes  map[string]string // path -> volume
+	readOnly map[string]string // path -> volume
+	binds    map[string]string // path -> file of the host, read-only
+	publish  map[int]int       // port inside -> port on 127.0.0.1; 0: a free one
+	on       map[string]string // network -> the name by which others on it find it
+	restart  bool              // when it ends by itself, as a service of production is
+	signal   string            // that stops it in good order; empty: the image's
+	labels   map[string]string
+}
+
+func (e *engine) full(name string) string { return prefix + e.token + "-" + name }
+
+// run starts a container. Whatever of it was made is found by its label, so an error leaves nothing to be undone here.
+func (e *engine) run(ctx context.Context, b box) (testcontainers.Container, error) {
+	labels := map[string]string{Label: e.token}
+	for k, v := range b.labels {
+		labels[k] = v
+	}
+	here := netip.MustParseAddr("127.0.0.1")
+	ports := network.PortMap{}
+	var exposed []string
+	for inside, outside := range b.publish {
+		text := strconv.Itoa(inside) + "/tcp"
+		exposed = append(exposed, text)
+		binding := network.PortBinding{HostIP: here}
+		if outside != 0 {
+			binding.HostPort = strconv.Itoa(outside)
+		}
+		ports[network.MustParsePort(text)] = []network.PortBinding{binding}
+	}
+	options := []testcontainers.ContainerCustomizer{
+		testcontainers.WithName(e.full(b.name)), testcontainers.WithLabels(labels), testcontainers.WithEnv(b.env), testcontainers.WithExposedPorts(exposed...),
+		testcontainers.WithConfigModifier(func(c *container.Config) {
+			c.Hostname = b.name
+			c.User, c.StopSignal = b.user, b.signal
+			if len(b.entry) > 0 {
+				c.Entrypoint = b.entry
+			}
+			if len(b.entry)+len(b.command) > 0 {
+				c.Cmd = b.command
+			}
+		}),
+		testcontainers.WithHostConfigModifier(func(h *container.HostConfig) {
+			h.PortBindings = ports
+			h.ShmSize = 256 << 20
+			h.SecurityOpt = []string{"no-new-privileges"}
+			h.LogConfig = container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "16m"}}
+			if b.restart {
+				h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
+			}
+			for path, volume := range b.volumes {
+				h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeVolume, Source: volume, Target: path})
+			}
+			for path, volume := range b.readOnly {
+				h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeVolume, Source: volume, Target: path, ReadOnly: true})
+			}
+			for path, file := range b.binds {
+				h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeBind, Source: file, Target: path, ReadOnly: true})
+			}
+		}),
+	}
+	for _, name := range []string{edge, private, observed} { // the first is that of the published ports
+		if alias, is := b.on[name]; is {
+			options = append(options, networks.WithNetwork([]string{alias}, e.nets[name]))
+		}
+	}
+	c, err := testcontainers.Run(ctx, b.image, options...)
+	if c != nil {
+		e.mu.Lock()
+		e.boxes[b.name] = c
+		e.mu.Unlock()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start the container %s from %s: %w", b.name, b.image, err)
+	}
+	return c, nil
+}
+
+// box is a container that was started.
+func (e *engine) box(name string) (testcontainers.Container, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.boxes[name]; c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("no container is named %q", name)
+}
+
+// call runs a command in a container and returns what it wrote.
+func (e *engine) call(ctx context.Context, name string, command ...string) (string, error) {
+	c, err := e.box(name)
+	if err != nil {
+		return "", err
+	}
+	code, out, err := c.Exec(ctx, command, exec.Multiplexed())
+	if err != nil {
+		return "", fmt.Errorf("%s: %s: %w", name, strings.Join(command, " "), err)
+	}
+	text, err := io.ReadAll(io.LimitReader(out, 64<<10))
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit status %d: %s", code, strings.TrimSpace(string(text)))
+	}
+	if err != nil {
+		return string(text), fmt.Errorf("%s: %s: %w", name, strings.Join(command, " "), err)
+	}
+	return string(text), nil
+}
+
+// inspect asks the engine what a container is doing now. It is found by its name, since scripts replace containers too.
+func (e *engine) inspect(ctx context.Context, name string) (container.InspectResponse, error) {
+	found, err := e.client.ContainerInspect(ctx, e.full(name), client.ContainerInspectOptions{})
+	return found.Container, err
+}
+
+// remove ends a container at once; its anonymous volumes go with it.
+func (e *engine) remove(ctx context.Context, name string) error {
+	_, err := e.client.ContainerRemove(ctx, e.full(name), client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+	if err != nil && !absent(err) {
+		return fmt.Errorf("remove the container %s: %w", name, err)
+	}
+	return nil
+}
+
+// volume makes a volume of this run.
+func (e *engine) volume(ctx context.Context, name string, options map[string]string) (string, error) {
+	full := e.full(name)
+	_, err := e.client.VolumeCreate(ctx, client.VolumeCreateOptions{Name: full, DriverOpts: options, Labels: map[string]string{Label: e.token}})
+	if err != nil {
+		return "", fmt.Errorf("make the volume %s: %w", name, err)
+	}
+	return full, nil
+}
+
+// logs is what a container has written, the last 64 KB.
+func (e *engine) logs(ctx context.Context, name string) string {
+	const most = 64 << 10
+	r, err := e.client.ContainerLogs(ctx, e.full(name), client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: "1000"})
+	if err != nil {
+		return ""
+	}
+	defer r.Close()
+	var both strings.Builder
+	_, _ = stdcopy.StdCopy(&both, &both, r) // what could be read is shown
+	text := both.String()
+	if len(text) > most {
+		_, text, _ = strings.Cut(text[len(text)-most:], "\n")
+	}
+	return text
+}
+
+// absent says that an error of the engine means that a thing is not there, or is being removed already.
+func absent(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "No such") || strings.Contains(text, "not found") || strings.Contains(text, "no such") || strings.Contains(text, "is already in progress")
+}
+
+// sweep removes all that carries a run's label: containers side by side, then networks, volumes and names of images. It
+// returns a line for each thing that it removed.
+func sweep(ctx context.Context, docker *testcontainers.DockerClient, token string) (removed []string, err error) {
+	mine := client.Filters{}.Add("label", Label+"="+token)
+	var mu sync.Mutex
+	var errs []error
+	gone := func(what string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err == nil:
+			removed = append(removed, "removed "+what)
+		case !absent(err):
+			errs = append(errs, fmt.Errorf("remove %s: %w", what, err))
+		}
+	}
+	containers, err := docker.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
+	if err != nil {
+		return nil, fmt.Errorf("list the containers of run %s: %w", token, err)
+	}
+	var wg sync.WaitGroup
+	for _, c := range containers.Items {
+		wg.Go(func() {
+			_, err := docker.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+			gone("container "+strings.TrimPrefix(strings.Join(c.Names, " "), "/"), err)
+		})
+	}
+	wg.Wait()
+	networks, err := docker.NetworkList(ctx, client.NetworkListOptions{Filters: mine})
+	errs = append(errs, err)
+	for _, n := range networks.Items {
+		wg.Go(func() {
+			_, err := docker.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+			gone("network "+n.Name, err)
+		})
+	}
+	volumes, err := docker.VolumeList(ctx, client.VolumeListOptions{Filters: mine})
+	errs = append(errs, err)
+	for _, v := range volumes.Items {
+		wg.Go(func() {
+			_, err := docker.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true})
+			gone("volume "+v.Name, err)
+		})
+	}
+	images, err := docker.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("reference", prefix+token+"/*")})
+	errs = append(errs, err)
+	for _, i := range images.Items {
+		for _, tag := range i.RepoTags {
+			if strings.HasPrefix(tag, prefix+token+"/") {
+				_, err := docker.ImageRemove(ctx, tag, client.ImageRemoveOptions{}) // the name alone: the image has another one in the cache
+				gone("image "+tag, err)
+			}
+		}
+	}
+	wg.Wait()
+	slices.Sort(removed)
+	return removed, errors.Join(errs...)
+}
+
+// Clean removes what a dead run has left of containers, networks and volumes.
+func Clean(ctx context.Context, token string) ([]string, error) {
+	docker, err := reach(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer docker.Close()
+	return sweep(ctx, docker, token)
+}
+
+// Answers says in a line why no container can be started here; empty: Docker answers.
+func Answers() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	docker, err := reach(ctx)
+	if err != nil {
+		return fmt.Sprintf("Docker does not answer: %v: start it, or install it (Debian: apt-get install docker.io)", err)
+	}
+	defer docker.Close()
+	return ""
+}
+
+// program is the absolute path of a program of this machine that is put into the gateway's container.
+func program(words []string) (string, []string, error) {
+	path, err := filepath.Abs(words[0])
+	return path, words[1:], err
+}

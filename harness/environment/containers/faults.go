@@ -1,0 +1,105 @@
+package containers
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+
+	"backout/harness/environment/proxy"
+	"backout/harness/fault"
+	"backout/harness/service"
+)
+
+// Faults implements environment.Environment.
+func (s *stage) Faults() fault.Place {
+	p := fault.Place{
+		State: s.stateOf,
+		Pause: func(ctx context.Context, name string) error {
+			_, err := s.docker.ContainerPause(ctx, s.engine.full(name), client.ContainerPauseOptions{})
+			return err
+		},
+		Resume: func(ctx context.Context, name string) error {
+			_, err := s.docker.ContainerUnpause(ctx, s.engine.full(name), client.ContainerUnpauseOptions{})
+			return err
+		},
+		Kill: func(ctx context.Context, name string) error {
+			_, err := s.docker.ContainerKill(ctx, s.engine.full(name), client.ContainerKillOptions{Signal: "KILL"})
+			return err
+		},
+		Start: s.restart,
+		Cut: func(ctx context.Context, name string) error {
+			_, err := s.docker.NetworkDisconnect(ctx, s.engine.nets[private].ID, client.NetworkDisconnectOptions{Container: s.engine.full(name), Force: true})
+			return err
+		},
+		Heal: func(ctx context.Context, name string) error {
+			_, err := s.docker.NetworkConnect(ctx, s.engine.nets[private].ID, client.NetworkConnectOptions{Container: s.engine.full(name),
+				EndpointConfig: &network.EndpointSettings{Aliases: []string{name}}})
+			return err
+		},
+		Reaches: s.reaches,
+		Fill: func(ctx context.Context, name string) error {
+			// dd ends with an error when nothing more fits, which is what is asked for.
+			_, err := s.engine.call(ctx, name, "sh", "-c", `dd if=/dev/zero of="$0/ballast" bs=1M 2>/dev/null; test -s "$0/ballast"`, dataDir)
+			return err
+		},
+		Free: func(ctx context.Context, name string) error {
+			_, err := s.engine.call(ctx, name, "rm", "-f", dataDir+"/ballast")
+			return err
+		},
+		Room: func(ctx context.Context, name string) (int64, error) {
+			out, err := s.engine.call(ctx, name, "df", "-B1", "--output=avail", dataDir)
+			if err != nil {
+				return 0, err
+			}
+			fields := strings.Fields(out)
+			return strconv.ParseInt(fields[len(fields)-1], 10, 64)
+		},
+		Skew: func(ctx context.Context, name string, by time.Duration) error {
+			_, err := s.engine.call(ctx, name, "sh", "-c", `printf '%+ds' "$0" >/tmp/clock`, strconv.Itoa(int(by.Seconds())))
+			return err
+		},
+	}
+	p.StopRegistry = func(ctx context.Context) error { return s.registry.stop(ctx) }
+	p.StartRegistry = func(ctx context.Context) error { return s.registry.start(ctx) }
+	p.Pull = func(ctx context.Context, release string) error { return s.registry.can(ctx, release) }
+	return p
+}
+
+// stateOf is what a container is doing now.
+func (s *stage) stateOf(ctx context.Context, name string) (fault.State, error) {
+	found, err := s.engine.inspect(ctx, name)
+	switch {
+	case err != nil && absent(err):
+		return fault.Gone, nil
+	case err != nil:
+		return "", fmt.Errorf("ask Docker about %s: %w", name, err)
+	case found.State.Paused:
+		return fault.Paused, nil
+	case found.State.Running:
+		return fault.Running, nil
+	}
+	return fault.Gone, nil
+}
+
+// reaches asks from within a node's container whether a connection to another comes about.
+func (s *stage) reaches(ctx context.Context, from, to string) (bool, error) {
+	out, err := s.engine.call(ctx, from, "sh", "-c", `pg_isready -q -t 2 -h "$0" -p "$1" && echo yes || echo no`, to, strconv.Itoa(postgresPort))
+	if err != nil {
+		return false, err
+	}
+	return strings.TrimSpace(out) == "yes", nil
+}
+
+func httpClient() *http.Client {
+	return &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
+}
+
+func askURL(ctx context.Context, client *http.Client, url string) error {
+	return proxy.AskReady(ctx, client, url)
+}

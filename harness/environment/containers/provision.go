@@ -1,0 +1,424 @@
+package containers
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"backout/harness/cache"
+	"backout/harness/environment"
+	"backout/harness/environment/database"
+	"backout/harness/environment/gateway"
+	"backout/harness/environment/ports"
+	"backout/harness/environment/wiring"
+	"backout/harness/service"
+)
+
+// Provision implements environment.Environment. Images are made where they are not there yet, side by side with the
+// networks, the nodes and the caches.
+func (s *stage) Provision(ctx context.Context, need environment.Need) error {
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return fmt.Errorf("provision: %w", err)
+	}
+	defer done()
+	if err := check(need); err != nil {
+		return fmt.Errorf("provision: %w", err)
+	}
+	s.mu.Lock()
+	again := s.begun
+	s.begun = true
+	if !again {
+		s.need = need
+		close(s.known)
+	}
+	s.mu.Unlock()
+	if again {
+		return errors.New("provision: this environment was provisioned before")
+	}
+	if err := s.provision(ctx); err != nil {
+		return fmt.Errorf("provision: %w", err)
+	}
+	return nil
+}
+
+func check(need environment.Need) error {
+	if need.Service == nil || need.Good == nil {
+		return errors.New("a service and its good release are needed")
+	}
+	for _, of := range wiring.Services(need) {
+		if of.Containers == nil && of.Instances == 0 {
+			continue // a schema alone
+		}
+		if of.Containers == nil {
+			return fmt.Errorf("%s has no run.containers: it does not run in containers", of.Path)
+		}
+		if wiring.Release(need, of) == nil {
+			return fmt.Errorf("%s: it is not said which release of %s runs", of.Path, of.Name)
+		}
+	}
+	return wiring.Check(need)
+}
+
+// provision says what waits for what: instances for their image, for the networks and for the database's passwords.
+func (s *stage) provision(ctx context.Context) error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	if err := s.wire(); err != nil {
+		return err
+	}
+	if err := s.scripts(); err != nil {
+		return err
+	}
+	s.follow()
+	g, ctx := errgroup.WithContext(ctx)
+	connected, staged := make(chan struct{}), make(chan struct{})
+	then := func(after <-chan struct{}, f func() error) func() error {
+		return func() error {
+			select {
+			case <-after:
+				return f()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	g.Go(func() error {
+		defer close(connected)
+		return s.engine.connect(ctx)
+	})
+	gate := make(chan struct{})
+	g.Go(then(connected, func() error {
+		defer close(gate)
+		return s.startGateway(ctx)
+	}))
+	staging, sctx := errgroup.WithContext(ctx)
+	if s.registry != nil {
+		staging.Go(then(connected, func() error { return s.registry.run(sctx) }))
+	}
+	for _, of := range wiring.ThatRun(s.need, service.InContainers) {
+		staging.Go(func() error {
+			r := wiring.Release(s.need, of)
+			if _, err := s.stages.Release(sctx, of, r, nil); err != nil {
+				return err
+			}
+			name, err := s.image(sctx, of, r)
+			if err != nil {
+				return err
+			}
+			return s.offer(sctx, of, r.Name, name)
+		})
+	}
+	if len(wiring.Caches(s.need)) > 0 {
+		staging.Go(then(connected, func() error { return s.startCache(sctx, "cache", s.outside.Cache, s.inside) }))
+	}
+	g.Go(func() error {
+		defer close(staged)
+		return staging.Wait()
+	})
+	g.Go(then(connected, func() error {
+		var inSync func(context.Context) error
+		if roles := wiring.Roles(s.need); len(roles) > 0 {
+			var err error
+			if inSync, err = s.cluster(ctx, roles, gate); err != nil {
+				return err
+			}
+			g.Go(func() error { return inSync(ctx) })
+		}
+		select {
+		case <-staged:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return s.startInstances(ctx, gate)
+	}))
+	return g.Wait()
+}
+
+// lease takes a port of this machine for the run.
+func (s *stage) lease() (int, error) {
+	l, err := ports.Take()
+	if err != nil {
+		return 0, err
+	}
+	s.leases = append(s.leases, l)
+	return l.Port, nil
+}
+
+// inGateway is by which name containers find the gateway.
+const inGateway = "gateway"
+
+// wire chooses all ports before anything starts, so that every URL is known to everybody. A port that is published has the
+// same number inside the gateway, so that a URL on 127.0.0.1 means the same on this machine and for a job in a container
+// that shares the gateway's network.
+func (s *stage) wire() error {
+	s.password = database.NewPassword()
+	s.inside = wiring.Wiring{Need: s.need, Password: s.password, Kind: service.InContainers, Host: inGateway, Hosts: map[string]string{}, Ports: map[string]int{}, URLs: map[string]string{}}
+	outside := wiring.Wiring{Need: s.need, Password: s.password, Kind: service.InContainers, Host: "127.0.0.1", Ports: map[string]int{}, URLs: map[string]string{}}
+	for _, role := range wiring.Roles(s.need) {
+		port, err := s.lease()
+		if err != nil {
+			return err
+		}
+		outside.Ports[role] = port
+		s.inside.Hosts[role], s.inside.Ports[role] = role, postgresPort
+	}
+	if len(wiring.Caches(s.need)) > 0 {
+		port, err := s.lease()
+		if err != nil {
+			return err
+		}
+		outside.Cache = port
+		s.inside.Hosts["cache"], s.inside.Cache = "cache", redisPort
+	}
+	way := func(name string) error {
+		port, err := s.lease()
+		outside.URLs[name] = here(port)
+		s.inside.URLs[name] = fmt.Sprintf("http://%s:%d", inGateway, port)
+		return err
+	}
+	var order []string
+	for _, of := range wiring.Services(s.need) {
+		for stub := range of.Stubs {
+			if err := way(of.Name + "/" + stub); err != nil {
+				return err
+			}
+		}
+	}
+	for _, of := range wiring.ThatRun(s.need, service.InContainers) {
+		if err := way(of.Name); err != nil {
+			return err
+		}
+		for n := range max(1, of.Instances) {
+			port, err := s.lease()
+			if err != nil {
+				return err
+			}
+			name := fmt.Sprintf("%s-%d", of.Name, n+1)
+			s.addresses[name] = &address{service: of, port: port}
+			order = append(order, name)
+		}
+	}
+	port, err := s.lease()
+	if err != nil {
+		return err
+	}
+	s.remote = gateway.Remote{URL: here(port), Token: s.password}
+	if slices.Contains(s.need.Faults, "registry") {
+		if s.registry, err = s.newRegistry(); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outside = outside
+	s.instances = order
+	return nil
+}
+
+// startGateway starts the gateway and waits until it answers.
+func (s *stage) startGateway(ctx context.Context) error {
+	c := gateway.Config{Token: s.remote.Token, Control: portOf(s.remote.URL), Stubs: map[int]gateway.Stub{}}
+	publish := map[int]int{c.Control: c.Control}
+	add := func(port int, to string) {
+		publish[port] = port
+		if to != "" {
+			c.Ways = append(c.Ways, gateway.Way{Port: port, To: to})
+		}
+	}
+	for role, port := range s.outside.Ports {
+		add(port, fmt.Sprintf("%s.observed:%d", role, postgresPort))
+	}
+	if s.outside.Cache != 0 {
+		add(s.outside.Cache, fmt.Sprintf("cache.observed:%d", redisPort))
+	}
+	for _, of := range wiring.Services(s.need) {
+		for name, stub := range of.Stubs {
+			port := portOf(s.outside.URLs[of.Name+"/"+name])
+			add(port, "")
+			c.Stubs[port] = stub
+		}
+	}
+	for _, of := range wiring.ThatRun(s.need, service.InContainers) {
+		u := gateway.Users{Service: of.Name, Port: portOf(s.outside.URLs[of.Name]), Ready: of.Ready}
+		add(u.Port, "")
+		for _, name := range s.instances {
+			if a := s.addresses[name]; a.service == of {
+				add(a.port, fmt.Sprintf("%s.observed:%d", name, of.Containers.Port))
+				u.Names = append(u.Names, name)
+				u.Addresses = append(u.Addresses, fmt.Sprintf("%s:%d", name, of.Containers.Port))
+			}
+		}
+		c.Users = append(c.Users, u)
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	path, args, err := program(s.gate)
+	if err != nil {
+		return err
+	}
+	_, err = s.engine.run(ctx, box{name: "gateway", image: s.use.postgres, entry: append([]string{"/backout"}, args...), user: "65532",
+		env: map[string]string{gateway.Variable: string(text)}, binds: map[string]string{"/backout": path}, publish: publish,
+		on: map[string]string{edge: "gateway.edge", private: inGateway, observed: "gateway.observed"}})
+	if err != nil {
+		return err
+	}
+	err = environment.Until(ctx, "the gateway answers", func(ctx context.Context) error {
+		_, err := s.remote.Order(ctx, "state", s.anyInstance())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, lastLines("gateway", s.Log("gateway"), 5))
+	}
+	return nil
+}
+
+// anyInstance is a name that the gateway knows.
+func (s *stage) anyInstance() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.instances) == 0 {
+		return ""
+	}
+	return s.instances[0]
+}
+
+func portOf(url string) (port int) {
+	_, _ = fmt.Sscanf(url, "http://127.0.0.1:%d", &port) // it is one of ours
+	return port
+}
+
+// startInstances starts all instances of all services and waits until their proxies see them ready.
+func (s *stage) startInstances(ctx context.Context, gate <-chan struct{}) error {
+	starting, sctx := errgroup.WithContext(ctx)
+	var pulling sync.Mutex
+	for _, name := range s.instances {
+		a := s.addresses[name]
+		i := &instance{name: name, service: a.service, port: a.port}
+		s.mu.Lock()
+		s.running[name] = i
+		s.mu.Unlock()
+		starting.Go(func() error {
+			image := s.deployed(a.service, wiring.Release(s.need, a.service).Name)
+			if s.registry != nil && a.service == s.need.Service {
+				pulling.Lock() // the first start takes the name away again, which must not meet another pull
+				defer pulling.Unlock()
+				if err := s.registry.pull(sctx, image); err != nil {
+					return err
+				}
+			}
+			return s.start(sctx, i, image)
+		})
+	}
+	if err := starting.Wait(); err != nil {
+		return err
+	}
+	select {
+	case <-gate:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for _, of := range wiring.ThatRun(s.need, service.InContainers) {
+		within := cmp.Or(of.ReadyWithin, time.Minute)
+		ready, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("not within %s (service.yaml: ready: {path: %s, within: %s})", within, of.Ready, within))
+		_, err := s.remote.Order(ready, "all", of.Name)
+		cause := context.Cause(ready)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("wait until the instances of %s are ready: %w: %w\n%s", of.Name, cmp.Or(cause, err), err, s.lastWords(of))
+		}
+	}
+	return nil
+}
+
+// deployed is the image that a script would name to deploy a release.
+func (s *stage) deployed(of *service.Service, release string) string {
+	if s.registry != nil && of == s.need.Service {
+		return s.registry.name(of, release)
+	}
+	return s.repository(of) + ":" + release
+}
+
+// deployedIn is the repository that a script would name.
+func (s *stage) deployedIn(of *service.Service) string {
+	if s.registry != nil {
+		return s.registry.repository(of)
+	}
+	return s.repository(of)
+}
+
+// offer brings an image to where it is deployed from.
+func (s *stage) offer(ctx context.Context, of *service.Service, release, image string) error {
+	if s.registry == nil || of != s.need.Service {
+		return nil
+	}
+	select {
+	case <-s.registry.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.registry.push(ctx, image, of, release)
+}
+
+// lastWords are the last lines of a service's instances.
+func (s *stage) lastWords(of *service.Service) string {
+	out := ""
+	for _, i := range s.Instances() {
+		if i.Service == of.Name {
+			out += lastLines(i.Name, s.Log(i.Name), 5)
+		}
+	}
+	return out
+}
+
+// lastLines of a log, for an error.
+func lastLines(name, log string, lines int) string {
+	return environment.LastLines(name, log, lines)
+}
+
+const (
+	postgresPort = 5432
+	redisPort    = 6379
+)
+
+// startCache starts a server that keeps nothing on disk, and returns when it answers with the run's password. Where port is
+// 0, it gets one of its own, which is returned in the wiring.
+func (s *stage) startCache(ctx context.Context, name string, port int, w wiring.Wiring) error {
+	conf := fmt.Sprintf("port %d\nrequirepass %s\ndatabases %d\nsave \"\"\nappendonly no\nmaxmemory 64mb\nmaxmemory-policy allkeys-lru\nprotected-mode no\n",
+		redisPort, w.Password, max(1, len(wiring.Caches(s.need))))
+	// By a variable, since the arguments of a process are for everybody to read.
+	b := box{name: name, image: s.use.redis, entry: []string{"sh", "-c", `printf '%s' "$CONF" | env -u CONF redis-server -`}, env: map[string]string{"CONF": conf},
+		on: map[string]string{private: name, observed: name + ".observed"}}
+	if name != "cache" {
+		b.publish, b.on[edge] = map[int]int{redisPort: port}, name+".edge"
+	}
+	if _, err := s.engine.run(ctx, b); err != nil {
+		return err
+	}
+	url := cache.URL("127.0.0.1", port, w.Password, 0)
+	err := environment.Until(ctx, name+" answers", func(ctx context.Context) error {
+		client, err := cache.Open(url, "backout")
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		return client.Ping(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, lastLines(name, s.Log(name), 5))
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+// Package gateway is the program that stands between the harness and containers that nobody else can reach. It is a
+// container itself, on the network on which services and nodes talk and on the one by which they are observed; its ports
+// are published on 127.0.0.1. It has the ways in for users, the stubs, and a way to each instance and node alone.
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"backout/harness/environment/proxy"
+	"backout/harness/service"
+)
+
+// Config is what it is told when it starts, as JSON in the environment variable Variable.
+type Config struct {
+	Token   string         // whoever gives orders must know it; secret
+	Control int            // the port for orders
+	Ways    []Way          // to instances and nodes
+	Users   []Users        // ways in
+	Stubs   map[int]Stub   // by port
+	Links   map[string]Way // from the instances of a service to its database, by service
+}
+
+// Variable holds the configuration.
+const Variable = "BACKOUT_GATEWAY"
+
+// Way passes connections on as they are.
+type Way struct {
+	Port int
+	To   string // host:port
+}
+
+// Users is the way in to a service.
+type Users struct {
+	Service   string
+	Port      int
+	Ready     string
+	Names     []string
+	Addresses []string
+}
+
+// Stub is one stub of a service.
+type Stub = service.Stub
+
+// Run is the program. It returns the exit code when it has been told to end.
+func Run(stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	var c Config
+	err := json.Unmarshal([]byte(os.Getenv(Variable)), &c)
+	if err == nil {
+		err = serve(ctx, c)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "gateway:", err)
+		return 1
+	}
+	return 0
+}
+
+// gateway is what runs.
+type gateway struct {
+	config Config
+	users  map[string]*proxy.Proxy // by service
+	of     map[string]*proxy.Proxy // by instance
+	close  []func() error
+}
+
+func serve(ctx context.Context, c Config) (err error) {
+	g := &gateway{config: c, users: map[string]*proxy.Proxy{}, of: map[string]*proxy.Proxy{}}
+	defer func() {
+		for _, f := range g.close {
+			err = errors.Join(err, f())
+		}
+	}()
+	for _, w := range c.Ways {
+		if err := g.way(ctx, w); err != nil {
+			return err
+		}
+	}
+	for port, s := range c.Stubs {
+		b, err := proxy.ServeStub(s, listen(port))
+		if err != nil {
+			return err
+		}
+		g.close = append(g.close, b.Close)
+	}
+	for _, u := range c.Users {
+		p, err := proxy.New(proxy.Config{Service: u.Service, Ready: u.Ready, Listen: listen(u.Port)})
+		if err != nil {
+			return err
+		}
+		g.close = append(g.close, p.Close)
+		p.Watch(u.Names, u.Addresses)
+		g.users[u.Service] = p
+		for _, name := range u.Names {
+			g.of[name] = p
+		}
+	}
+	return g.control(ctx)
+}
+
+func listen(port int) string { return net.JoinHostPort("", strconv.Itoa(port)) }
+
+// way listens on a port and passes each connection on to a connection of its own.
+func (g *gateway) way(ctx context.Context, w Way) error {
+	l, err := net.Listen("tcp", listen(w.Port))
+	if err != nil {
+		return err
+	}
+	var open sync.WaitGroup
+	ctx, stop := context.WithCancel(ctx)
+	open.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			open.Go(func() { pass(ctx, in.(*net.TCPConn), w.To) })
+		}
+	})
+	g.close = append(g.close, func() error {
+		stop()
+		err := l.Close()
+		open.Wait()
+		return err
+	})
+	return nil
+}
+
+// pass copies in both directions. When either side resets the connection, so is the other: who dialled must see the
+// difference between an end and a break.
+func pass(ctx context.Context, in *net.TCPConn, to string) {
+	defer in.Close()
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", to)
+	if err != nil {
+		_ = in.SetLinger(0) // a reset, as near to a refused connection as one that was accepted can come
+		return
+	}
+	out := conn.(*net.TCPConn)
+	defer out.Close()
+	stop := context.AfterFunc(ctx, func() { in.Close(); out.Close() })
+	defer stop()
+	var both sync.WaitGroup
+	both.Go(func() { half(out, in) })
+	both.Go(func() { half(in, out) })
+	both.Wait()
+}
+
+func half(to, from *net.TCPConn) {
+	if _, err := io.Copy(to, from); err != nil {
+		_ = to.SetLinger(0)
+		to.Close()
+		from.Close()
+		return
+	}
+	_ = to.CloseWrite()
+}
+
+// An order is a POST of a JSON list of words; the answer's body is what it found, or with status 409 what went wrong.
+func (g *gateway) control(ctx context.Context) error {
+	server := &http.Server{Addr: listen(g.config.Control), ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer "+g.config.Token {
+				http.Error(w, "a token is needed", http.StatusUnauthorized)
+				return
+			}
+			var words []string
+			if err := json.NewDecoder(io.LimitReader(r.Body, 64<<10)).Decode(&words); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			out, err := g.order(r.Context(), words)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusConflict)
+				return
+			}
+			_, _ = io.WriteString(w, out) // whoever asked may have gone
+		})}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ListenAndServe() }()
+	select {
+	case <-ctx.Done():
+		return errors.Join(server.Close())
+	case err := <-ended:
+		return err
+	}
+}
+
+func (g *gateway) order(ctx context.Context, words []string) (string, error) {
+	if len(words) < 2 {
+		return "", fmt.Errorf("an order and a name were expected, found %q", words)
+	}
+	if words[0] == "all" {
+		p := g.users[words[1]]
+		if p == nil {
+			return "", fmt.Errorf("no service is named %q", words[1])
+		}
+		return "", p.WaitAll(ctx)
+	}
+	p := g.of[words[1]]
+	if p == nil {
+		return "", fmt.Errorf("no instance is named %q", words[1])
+	}
+	switch words[0] {
+	case "out":
+		return "", p.Out(ctx, words[1])
+	case "in":
+		return "", p.In(ctx, words[1])
+	case "wait":
+		return "", p.Wait(ctx, words[1])
+	case "switch":
+		return "", p.Switch(ctx, words[1:])
+	case "state":
+		return p.State(words[1]), nil
+	}
+	return "", fmt.Errorf("no order is named %q", words[0])
+}
+
+// Remote gives orders to a gateway.
+type Remote struct {
+	URL   string
+	Token string
+}
+
+// Order waits until the order is carried out, or the context ends, which takes it back.
+func (r Remote) Order(ctx context.Context, words ...string) (string, error) {
+	text, err := json.Marshal(words)
+	if err != nil {
+		return "", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, strings.NewReader(string(text)))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+r.Token)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("ask the gateway: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return "", fmt.Errorf("ask the gateway: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", errors.New(strings.TrimSpace(string(body)))
+	}
+	return string(body), nil
+}

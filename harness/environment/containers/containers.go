@@ -62,7 +62,8 @@ type stage struct {
 	nodes     map[string]*node      // by role
 	images    map[string]*imageOnce // by service and release
 	versions  map[string]string
-	registry  *registry // where the drill declares that it fails
+	linkPorts map[string]int // in the gateway, by linkName; nil: nothing is disturbed
+	registry  *registry      // where the drill declares that it fails
 	use       use
 
 	mu        sync.Mutex

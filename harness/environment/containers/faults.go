@@ -2,6 +2,8 @@ package containers
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -11,6 +13,7 @@ import (
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 
+	"backout/harness/environment/gateway"
 	"backout/harness/environment/proxy"
 	"backout/harness/fault"
 	"backout/harness/service"
@@ -65,10 +68,57 @@ func (s *stage) Faults() fault.Place {
 			return err
 		},
 	}
+	p.Link = func(ctx context.Context, of string, to fault.LinkState) error {
+		text, err := json.Marshal(to)
+		if err != nil {
+			return err
+		}
+		return s.eachLink(of, func(name string) error {
+			_, err := s.remote.Order(ctx, "link", name, string(text))
+			return err
+		})
+	}
+	p.LinkState = func(ctx context.Context, of string) (answer time.Duration, open bool, err error) {
+		seen := 0
+		err = s.eachLink(of, func(name string) error {
+			text, err := s.remote.Order(ctx, "measure", name)
+			if err != nil {
+				return err
+			}
+			var m gateway.Measured
+			if err := json.Unmarshal([]byte(text), &m); err != nil {
+				return err
+			}
+			if seen++; seen > 1 && m.Open != open {
+				return fmt.Errorf("some links of %s are open and others are not", of)
+			}
+			if seen == 1 || m.Answer < answer {
+				answer = m.Answer // how long the fastest one takes
+			}
+			open = m.Open
+			return nil
+		})
+		return answer, open, err
+	}
 	p.StopRegistry = func(ctx context.Context) error { return s.registry.stop(ctx) }
 	p.StartRegistry = func(ctx context.Context) error { return s.registry.start(ctx) }
 	p.Pull = func(ctx context.Context, release string) error { return s.registry.can(ctx, release) }
 	return p
+}
+
+// eachLink does something to every link of a service.
+func (s *stage) eachLink(of string, do func(name string) error) error {
+	if s.linkPorts == nil {
+		return errors.New("the connections go through no links: the drill did not declare that it disturbs them")
+	}
+	for name := range s.linkPorts {
+		if service, _, _ := strings.Cut(name, "/"); service == of {
+			if err := do(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // stateOf is what a container is doing now.

@@ -95,7 +95,7 @@ func (s *stage) environ(of *service.Service, name, release string) (map[string]s
 		return nil, err
 	}
 	own := map[string]string{"address": "0.0.0.0:" + strconv.Itoa(of.Containers.Port), "release": release, "instance": name, "data": dataPath}
-	return s.inside.Environ(of, own, secrets)
+	return s.linked(of).Environ(of, own, secrets)
 }
 
 // replace ends the container of an instance in good order and starts one of another image.

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -215,6 +217,19 @@ func (s *stage) wire() error {
 		return err
 	}
 	s.remote = gateway.Remote{URL: here(port), Token: s.password}
+	if slices.ContainsFunc(s.need.Faults, disturbs) {
+		s.linkPorts = map[string]int{}
+		for _, of := range wiring.ThatRun(s.need, service.InContainers) {
+			for node := range outside.Ports {
+				l, err := ports.Take() // inside the gateway alone; a number that nothing else has there
+				if err != nil {
+					return err
+				}
+				s.leases = append(s.leases, l)
+				s.linkPorts[linkName(of.Name, node)] = l.Port
+			}
+		}
+	}
 	if slices.Contains(s.need.Faults, "registry") {
 		if s.registry, err = s.newRegistry(); err != nil {
 			return err
@@ -225,6 +240,25 @@ func (s *stage) wire() error {
 	s.outside = outside
 	s.instances = order
 	return nil
+}
+
+// disturbs says whether a kind of fault needs connections that can be disturbed.
+func disturbs(kind string) bool { return kind == "slow" || kind == "drop" }
+
+// linkName is the link between a service and a node.
+func linkName(service, node string) string { return service + "/" + node }
+
+// linked is where the instances of a service find everything.
+func (s *stage) linked(of *service.Service) wiring.Wiring {
+	w := s.inside
+	if s.linkPorts == nil {
+		return w
+	}
+	w.Ports, w.Hosts = maps.Clone(w.Ports), maps.Clone(w.Hosts)
+	for node := range w.Ports {
+		w.Ports[node], w.Hosts[node] = s.linkPorts[linkName(of.Name, node)], inGateway
+	}
+	return w
 }
 
 // startGateway starts the gateway and waits until it answers.
@@ -261,6 +295,13 @@ func (s *stage) startGateway(ctx context.Context) error {
 			}
 		}
 		c.Users = append(c.Users, u)
+	}
+	for name, port := range s.linkPorts {
+		if c.Links == nil {
+			c.Links = map[string]gateway.Way{}
+		}
+		_, node, _ := strings.Cut(name, "/")
+		c.Links[name] = gateway.Way{Port: port, To: fmt.Sprintf("%s:%d", node, postgresPort)}
 	}
 	text, err := json.Marshal(c)
 	if err != nil {

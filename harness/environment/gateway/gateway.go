@@ -19,7 +19,9 @@ import (
 	"syscall"
 	"time"
 
+	"backout/harness/environment/links"
 	"backout/harness/environment/proxy"
+	"backout/harness/fault"
 	"backout/harness/service"
 )
 
@@ -30,7 +32,7 @@ type Config struct {
 	Ways    []Way          // to instances and nodes
 	Users   []Users        // ways in
 	Stubs   map[int]Stub   // by port
-	Links   map[string]Way // from the instances of a service to its database, by service
+	Links   map[string]Way // from the instances of a service to a node, "SERVICE/NODE", which can be disturbed
 }
 
 // Variable holds the configuration.
@@ -75,6 +77,7 @@ type gateway struct {
 	config Config
 	users  map[string]*proxy.Proxy // by service
 	of     map[string]*proxy.Proxy // by instance
+	links  *links.Set
 	close  []func() error
 }
 
@@ -107,6 +110,13 @@ func serve(ctx context.Context, c Config) (err error) {
 		g.users[u.Service] = p
 		for _, name := range u.Names {
 			g.of[name] = p
+		}
+	}
+	g.links = links.New()
+	g.close = append(g.close, g.links.Close)
+	for name, w := range c.Links {
+		if err := g.links.Open(name, listen(w.Port), w.To); err != nil {
+			return err
 		}
 	}
 	return g.control(ctx)
@@ -204,6 +214,9 @@ func (g *gateway) order(ctx context.Context, words []string) (string, error) {
 	if len(words) < 2 {
 		return "", fmt.Errorf("an order and a name were expected, found %q", words)
 	}
+	if out, is, err := g.link(ctx, words); is {
+		return out, err
+	}
 	if words[0] == "all" {
 		p := g.users[words[1]]
 		if p == nil {
@@ -228,6 +241,32 @@ func (g *gateway) order(ctx context.Context, words []string) (string, error) {
 		return p.State(words[1]), nil
 	}
 	return "", fmt.Errorf("no order is named %q", words[0])
+}
+
+// Measured is what was seen through a link.
+type Measured struct {
+	Answer time.Duration
+	Open   bool
+}
+
+// link carries out an order about a link.
+func (g *gateway) link(ctx context.Context, words []string) (out string, is bool, err error) {
+	switch {
+	case words[0] == "link" && len(words) == 3:
+		var to fault.LinkState
+		if err := json.Unmarshal([]byte(words[2]), &to); err != nil {
+			return "", true, err
+		}
+		return "", true, g.links.Set(ctx, words[1], to)
+	case words[0] == "measure":
+		var m Measured
+		if m.Answer, m.Open, err = g.links.Measure(ctx, words[1]); err != nil {
+			return "", true, err
+		}
+		text, err := json.Marshal(m)
+		return string(text), true, err
+	}
+	return "", false, nil
 }
 
 // Remote gives orders to a gateway.

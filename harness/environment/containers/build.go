@@ -58,6 +58,9 @@ func (s *stage) image(ctx context.Context, of *service.Service, r *service.Relea
 // source is the image of a release as service.yaml says how it is made or where it is from.
 func (s *stage) source(ctx context.Context, of *service.Service, r *service.Release) (string, error) {
 	c := of.Containers
+	if p := s.projects[of]; p != nil {
+		return p.image(ctx, r)
+	}
 	if c.Image != "" {
 		ref := strings.ReplaceAll(c.Image, "{release}", r.Name)
 		if _, err := s.docker.ImageInspect(ctx, ref); err == nil {

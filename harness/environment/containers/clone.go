@@ -109,6 +109,9 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 
 func (c *clone) instance(ctx context.Context, of *service.Service, name string, w wiring.Wiring) (string, error) {
 	s := c.stage
+	if s.projects[of] != nil {
+		return "", fmt.Errorf("%s is described by a compose file, which a clone cannot start beside the drill's own", of.Path)
+	}
 	r := wiring.Release(s.need, of)
 	if _, err := s.stages.Release(ctx, of, r, nil); err != nil {
 		return "", err

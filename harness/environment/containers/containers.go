@@ -56,11 +56,13 @@ type stage struct {
 	remote    gateway.Remote
 	control   *control.Server
 	leases    []*ports.Lease
-	inside    wiring.Wiring         // what instances find
-	outside   wiring.Wiring         // what the harness and scripts find: everything on 127.0.0.1
-	addresses map[string]*address   // of instances, by name
-	nodes     map[string]*node      // by role
-	images    map[string]*imageOnce // by service and release
+	inside    wiring.Wiring                 // what instances find
+	outside   wiring.Wiring                 // what the harness and scripts find: everything on 127.0.0.1
+	addresses map[string]*address           // of instances, by name
+	nodes     map[string]*node              // by role
+	images    map[string]*imageOnce         // by service and release
+	connected chan struct{}                 // closed when the networks are there
+	projects  map[*service.Service]*project // that compose files describe
 	versions  map[string]string
 	linkPorts map[string]int // in the gateway, by linkName; nil: nothing is disturbed
 	registry  *registry      // where the drill declares that it fails
@@ -96,7 +98,7 @@ type node struct {
 
 // New makes an environment. It starts nothing before Provision or Stage.
 func New(o environment.Options) (environment.Environment, error) {
-	s := &stage{options: o, cache: o.Cache, temp: o.Temp, state: o.Register, self: o.Self, gate: o.Gateway, known: make(chan struct{}),
+	s := &stage{options: o, cache: o.Cache, temp: o.Temp, state: o.Register, self: o.Self, gate: o.Gateway, known: make(chan struct{}), connected: make(chan struct{}), projects: map[*service.Service]*project{},
 		addresses: map[string]*address{}, nodes: map[string]*node{}, running: map[string]*instance{}, images: map[string]*imageOnce{}, tails: map[string]string{}}
 	var err error
 	if s.cache == "" {
@@ -177,7 +179,7 @@ func (s *stage) makeDirectory() error {
 	if err := register.Add(environment.Entry{Kind: environment.KindContainers, Name: register.Token()}); err != nil {
 		return err
 	}
-	s.engine = &engine{client: s.docker, token: register.Token(), boxes: map[string]testcontainers.Container{}}
+	s.engine = &engine{client: s.docker, token: register.Token(), boxes: map[string]testcontainers.Container{}, called: map[string]string{}}
 	dir, err := register.Directory(s.temp)
 	if err != nil {
 		return err
@@ -296,6 +298,9 @@ func (s *stage) Platform() map[string]string {
 	}
 	if s.outside.Cache != 0 {
 		all["CACHE_CLI"] = filepath.Join(s.dir, "bin", "cache-cli")
+	}
+	if p := s.projects[s.need.Service]; p != nil {
+		all["COMPOSE"] = p.script
 	}
 	if host := os.Getenv("DOCKER_HOST"); host != "" {
 		all["DOCKER_HOST"] = host

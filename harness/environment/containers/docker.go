@@ -39,7 +39,8 @@ type engine struct {
 	client *testcontainers.DockerClient
 	token  string
 
-	nets map[string]*testcontainers.DockerNetwork
+	nets   map[string]*testcontainers.DockerNetwork
+	called map[string]string // names that somebody else gives: of containers that compose makes
 
 	mu    sync.Mutex
 	boxes map[string]testcontainers.Container // by short name
@@ -120,7 +121,23 @@ type box struct {
 	labels   map[string]string
 }
 
-func (e *engine) full(name string) string { return prefix + e.token + "-" + name }
+// full is the name of a container, a volume or an instance in the engine.
+func (e *engine) full(name string) string {
+	if called, is := e.called[name]; is {
+		return called
+	}
+	return prefix + e.token + "-" + name
+}
+
+// short is the name of a container that the engine calls full.
+func (e *engine) short(full string) string {
+	for name, called := range e.called {
+		if called == full {
+			return name
+		}
+	}
+	return strings.TrimPrefix(full, prefix+e.token+"-")
+}
 
 // run starts a container. Whatever of it was made is found by its label, so an error leaves nothing to be undone here.
 func (e *engine) run(ctx context.Context, b box) (testcontainers.Container, error) {

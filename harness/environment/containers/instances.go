@@ -106,6 +106,12 @@ func (s *stage) replace(ctx context.Context, name, image string) error {
 	}
 	i.order.Lock()
 	defer i.order.Unlock()
+	if p := s.projects[i.service]; p != nil {
+		if image != "" {
+			return fmt.Errorf("%s is described by %s: deploy it by RELEASE=NAME $COMPOSE up -d", name, i.service.Containers.Compose)
+		}
+		return s.restartComposed(ctx, i)
+	}
 	if image == "" {
 		i.mu.Lock()
 		image = i.image
@@ -190,8 +196,7 @@ func (s *stage) follow() {
 			case m := <-told.Messages:
 				switch m.Action {
 				case events.ActionStart, events.ActionDie:
-					name := strings.TrimPrefix(m.Actor.Attributes["name"], s.engine.full(""))
-					_ = s.look(s.life, name) // the next event tells again
+					_ = s.look(s.life, s.engine.short(m.Actor.Attributes["name"])) // the next event tells again
 				}
 			}
 		}

@@ -77,12 +77,15 @@ func (s *stage) provision(ctx context.Context) error {
 	if err := s.wire(); err != nil {
 		return err
 	}
+	if err := s.findProjects(); err != nil {
+		return err
+	}
 	if err := s.scripts(); err != nil {
 		return err
 	}
 	s.follow()
 	g, ctx := errgroup.WithContext(ctx)
-	connected, staged := make(chan struct{}), make(chan struct{})
+	connected, staged := s.connected, make(chan struct{})
 	then := func(after <-chan struct{}, f func() error) func() error {
 		return func() error {
 			select {
@@ -94,8 +97,16 @@ func (s *stage) provision(ctx context.Context) error {
 		}
 	}
 	g.Go(func() error {
-		defer close(connected)
-		return s.engine.connect(ctx)
+		if err := s.engine.connect(ctx); err != nil {
+			return err
+		}
+		for _, p := range s.projects {
+			if err := p.prepare(); err != nil {
+				return err
+			}
+		}
+		close(connected)
+		return nil
 	})
 	gate := make(chan struct{})
 	g.Go(then(connected, func() error {
@@ -289,9 +300,13 @@ func (s *stage) startGateway(ctx context.Context) error {
 		add(u.Port, "")
 		for _, name := range s.instances {
 			if a := s.addresses[name]; a.service == of {
-				add(a.port, fmt.Sprintf("%s.observed:%d", name, of.Containers.Port))
+				inside, seen := name, name+".observed"
+				if s.projects[of] != nil {
+					inside, seen = s.engine.full(name), s.engine.full(name)
+				}
+				add(a.port, fmt.Sprintf("%s:%d", seen, of.Containers.Port))
 				u.Names = append(u.Names, name)
-				u.Addresses = append(u.Addresses, fmt.Sprintf("%s:%d", name, of.Containers.Port))
+				u.Addresses = append(u.Addresses, fmt.Sprintf("%s:%d", inside, of.Containers.Port))
 			}
 		}
 		c.Users = append(c.Users, u)
@@ -352,6 +367,9 @@ func (s *stage) startInstances(ctx context.Context, gate <-chan struct{}) error 
 		s.mu.Lock()
 		s.running[name] = i
 		s.mu.Unlock()
+		if s.projects[a.service] != nil {
+			continue
+		}
 		starting.Go(func() error {
 			image := s.deployed(a.service, wiring.Release(s.need, a.service).Name)
 			if s.registry != nil && a.service == s.need.Service {
@@ -363,6 +381,9 @@ func (s *stage) startInstances(ctx context.Context, gate <-chan struct{}) error 
 			}
 			return s.start(sctx, i, image)
 		})
+	}
+	for of, p := range s.projects {
+		starting.Go(func() error { return p.up(sctx, wiring.Release(s.need, of).Name) })
 	}
 	if err := starting.Wait(); err != nil {
 		return err

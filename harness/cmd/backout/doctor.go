@@ -33,7 +33,7 @@ func doctorCommand() *cobra.Command {
 		Short: "Say what this machine can run, what is missing, and the command that mends it",
 		RunE: func(c *cobra.Command, _ []string) error {
 			missing := false
-			for _, d := range diagnose(dir) {
+			for _, d := range diagnose(c.Context(), dir) {
 				if d.mend == "" {
 					fmt.Fprintf(c.OutOrStdout(), "  ok       %-12s %s\n", d.what, d.found)
 					continue
@@ -51,7 +51,7 @@ func doctorCommand() *cobra.Command {
 	return c
 }
 
-func diagnose(postgresDir string) []diagnosis {
+func diagnose(ctx context.Context, postgresDir string) []diagnosis {
 	system := diagnosis{what: "system", found: runtime.GOOS + "/" + runtime.GOARCH}
 	if runtime.GOOS != "linux" {
 		system.mend, system.must = "run drills on Linux: the process environment reads /proc", true
@@ -83,7 +83,7 @@ func diagnose(postgresDir string) []diagnosis {
 		}
 		all = append(all, d)
 	}
-	return all
+	return append(all, diagnoseContainers(ctx)...)
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -44,6 +44,13 @@ func then() []Sentence {
 		promise(`users stay signed in`, verdict.SessionsAccepted),
 		promise(`every cache holds what the release of before can read`, verdict.CachesReadable),
 		promise(`every job from before is done`, verdict.JobsDone),
+		sentence(`service stays restored when clients come back`, func(d *draft, _ []string) error {
+			if d.Herd == nil {
+				return fmt.Errorf("nobody comes back: say first: And 3 times as many clients come back for 10 seconds when service is restored")
+			}
+			d.promise(evidence.Promise{Check: verdict.StaysRestored, Text: verdict.StaysRestored})
+			return nil
+		}, nil),
 		sentence(`the second operator is refused and told who holds it`, func(d *draft, _ []string) error {
 			if d.Second == nil {
 				return fmt.Errorf("nobody else comes: say first: And a second operator starts the same rollback before step 2")

@@ -53,6 +53,27 @@ func when() []Sentence {
 		}, nil),
 		sentence(`the machine that runs it dies during step {n}`, func(d *draft, w []string) error { return d.dies(w[0], "") }, nil),
 		sentence(`the machine that runs it dies when step {n} says {name}`, func(d *draft, w []string) error { return d.dies(w[0], w[1]) }, nil),
+		sentence(`{n} times as many clients come back for {n} seconds when service is restored`, func(d *draft, w []string) error {
+			if d.Plan == nil {
+				return fmt.Errorf("no plan is given yet: say first: When it is rolled back by its plan")
+			}
+			if d.Herd != nil {
+				return fmt.Errorf("clients come back already, %g times as many as usual: say it once", d.Herd.Times)
+			}
+			times, err := number(w[0])
+			if err != nil {
+				return err
+			}
+			length, err := number(w[1])
+			if err != nil {
+				return err
+			}
+			if times <= 0 || length <= 0 || d.Rate == 0 {
+				return fmt.Errorf("expected a number of times and of seconds above 0, and journeys per second that come anyway; found %s times for %s seconds and a rate of %g", w[0], w[1], d.Rate)
+			}
+			d.Herd = &evidence.Herd{Times: times, Seconds: length}
+			return nil
+		}, nil),
 		sentence(`it is started again from the start`, func(d *draft, _ []string) error {
 			if d.Death == nil {
 				return fmt.Errorf("the machine that runs it does not die: say first: And the machine that runs it dies during step 1")

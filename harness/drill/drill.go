@@ -66,9 +66,10 @@ type Drill struct {
 	mu    sync.Mutex // guards facts
 	facts *verdict.Facts
 
-	began   time.Time
-	decided bool
-	refused error // the plan's pre-check stopped it
+	began    time.Time
+	decided  bool
+	refused  error // the plan's pre-check stopped it
+	restored bool  // service had stayed restored when watching ended
 
 	faults    *faults         // those that are declared
 	sabotaged <-chan struct{} // closed when it is known whether the plan's sabotage took effect; nil: it has none
@@ -128,6 +129,9 @@ func (d *Drill) RollBack(ctx context.Context) error {
 		if d.refused == nil {
 			if err := d.watch(ctx); err != nil {
 				return fmt.Errorf("watch: %w", err)
+			}
+			if err := d.herd(ctx); err != nil {
+				return fmt.Errorf("let clients come back: %w", err)
 			}
 		}
 		if err := d.quiet(ctx); err != nil {

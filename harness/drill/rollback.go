@@ -99,6 +99,7 @@ func (d *Drill) watch(ctx context.Context) error {
 	}
 	d.faults.settle()
 	d.clock(evidence.ClockWatchEnded, why)
+	d.restored = state.Held
 	if state.Held {
 		done("and stayed so for %g s", d.run.Windows.Stability)
 	} else {

@@ -13,6 +13,7 @@ import (
 	"backout/harness/evidence"
 	"backout/harness/fault"
 	"backout/harness/service"
+	"backout/harness/traffic"
 	"backout/harness/verdict"
 )
 
@@ -40,6 +41,7 @@ type Spec struct {
 
 	Second *evidence.Second // a second operator comes; nil: none does
 	Death  *evidence.Death  // the machine dies that runs the plan; nil: it lives
+	Herd   *evidence.Herd   // clients come back when service is restored; nil: nobody had given up
 
 	Faults   []evidence.DeclaredFault
 	Promises []evidence.Promise
@@ -131,6 +133,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Expect:      s.Expect,
 		Second:      s.Second,
 		Death:       s.Death,
+		Herd:        s.Herd,
 		Mutant:      s.Mutant,
 		Faults:      s.Faults,
 		Digests:     digests,
@@ -235,6 +238,11 @@ func (s *Spec) Lines(o Options) []string {
 		say("validate    %s", c.Words())
 	}
 	say("watch       until service has stayed restored for %g s; at most %s; patience %g s", w.Stability, time.Duration(s.limit()*float64(time.Second)), w.Patience)
+	if h := s.Herd; h != nil {
+		rate := h.Times * s.Rate
+		say("herd        %g times as many clients come back once it is restored: %g journeys per second in addition for %g s, at most %d in flight; watched for %g s more",
+			h.Times, rate, h.Seconds, traffic.HerdInFlight(rate, traffic.DefaultTimeout), w.Stability)
+	}
 	say("audit       quiet point; ledger, frozen rows, fingerprints, schema, references, invariants, sequences, jobs, sessions, dependants")
 	said := "" // one sentence may stand for several checks
 	for _, p := range s.Promises {

@@ -54,7 +54,7 @@ type Event struct {
 type Kind interface{ Put(*Event) }
 
 // Phase begins a part of the drill; the next phase ends it. Written by drill.
-// Names: provision, baseline, deploy, decide, rollback, watch, quiet, audit, destroy.
+// Names: provision, baseline, deploy, decide, rollback, watch, herd, quiet, audit, destroy.
 type Phase struct {
 	Name string `json:"name"`
 	Text string `json:"text,omitempty"` // what it does, for people
@@ -79,6 +79,8 @@ const (
 	ClockStarted         = "started"
 	ClockCommandReturned = "command_returned"
 	ClockWatchEnded      = "watch_ended"
+	ClockHerdBegun       = "herd_begun"  // clients come back who had given up
+	ClockHerdEnded       = "herd_ended"  // the last of their journeys has ended
 	ClockQuietBegun      = "quiet_begun" // arrivals stop
 	ClockQuietReached    = "quiet_reached"
 	ClockDataVerified    = "data_verified"

@@ -30,6 +30,7 @@ type Run struct {
 
 	Second *Second `json:"second,omitempty"` // a second operator starts the same rollback
 	Death  *Death  `json:"death,omitempty"`  // the machine dies that runs the rollback
+	Herd   *Herd   `json:"herd,omitempty"`   // clients come back when service is restored
 
 	Mutant *Mutant         `json:"mutant,omitempty"` // the plan was changed by a rule
 	Faults []DeclaredFault `json:"faults,omitempty"` // what is done to the environment while the plan runs
@@ -170,6 +171,13 @@ type Death struct {
 	Step      int    `json:"step"`                 // during which, from 1
 	Says      string `json:"says,omitempty"`       // what the step has said by then; empty: anything, or its first effect was seen
 	FromStart bool   `json:"from_start,omitempty"` // it is started again from the first step
+}
+
+// Herd is clients who had given up while service was bad and come back when it has been restored, beside those who come
+// anyway.
+type Herd struct {
+	Times   float64 `json:"times"`   // the rate, in addition
+	Seconds float64 `json:"seconds"` // so long
 }
 
 // Promise is a stated promise: the name of a check and its parameters.

@@ -384,6 +384,8 @@ var clockOrder = []struct{ name, meaning string }{
 	{evidence.ClockUsersRestored, "from here users are served as before"},
 	{evidence.ClockRestored, "from here everything is as before, on every replica"},
 	{evidence.ClockWatchEnded, "watching ends"},
+	{evidence.ClockHerdBegun, "clients come back who had given up"},
+	{evidence.ClockHerdEnded, "the last of their journeys has ended"},
 	{evidence.ClockDataVerified, "the audit of the data ends"},
 	{evidence.ClockAllClear, "nothing residual is open"},
 }

@@ -67,6 +67,8 @@ func checks() []check {
 			"Let the last step of the plan remove what the finding names."},
 		{PlanRefused, false, mustRefuse, nil, planRefused,
 			"Make the pre-check stop the plan before its first step."},
+		{StaysRestored, false, hasHerd, users, staysRestored,
+			"Take back whatever spared the service in the plan's last step, and keep the capacity that clients who come back at once need."},
 		{SecondRefused, false, hasSecond, nil, secondRefused,
 			"Let nothing but its holder remove the lock's file, and take the lock before anything else."},
 	}
@@ -158,6 +160,8 @@ func isAlone(j *judging) string { return unless(j.run.Alone, "not alone") }
 func mustRefuse(j *judging) string {
 	return unless(j.refuses() != "", "the plan is not expected to refuse")
 }
+
+func hasHerd(j *judging) string { return unless(j.run.Herd != nil, "nobody comes back") }
 
 func hasSecond(j *judging) string {
 	return unless(j.run.Second != nil, "nobody else starts the rollback")

@@ -24,6 +24,7 @@ const (
 	LatencyBack        = "latency is back at the baseline's"
 	NothingLeft        = "nothing is left behind"
 	PlanRefused        = "the plan refused and changed nothing"
+	StaysRestored      = "service stays restored when clients come back"
 	SecondRefused      = "the second operator is refused and told who holds it"
 )
 

@@ -59,6 +59,7 @@ type watch struct {
 	decided tick
 	window  tick
 	rate    float64 // journeys a second of the drilled service, in the baseline
+	crowded bool    // more clients than in the baseline: latency is not compared with it
 }
 
 const candidateEvery = second / 2
@@ -188,7 +189,7 @@ func (w *watch) users(a, b tick, tell func(lack)) answer {
 		text := "fewer than half as many journeys were seen as in the baseline"
 		found(lack{is: unknown, stable: text, detail: text})
 	}
-	if !w.f.run.Alone || tell == nil && is == no {
+	if !w.f.run.Alone || w.crowded || tell == nil && is == no {
 		return is
 	}
 	for i := range w.base {

@@ -109,6 +109,7 @@ func fill(l *evidence.Log) map[string]int64 {
 			Harms: []evidence.Harm{{Journey: "checkout", SuccessBelow: 0.9}}},
 		Plan:      evidence.Plan{Name: "restore the coupon column", Path: "releases/v2-drops-coupon/rollback.yaml", Risk: "schema", From: "v2-drops-coupon", To: "v1", Steps: steps},
 		Instances: instances, Nodes: nodes, PromiseList: 1,
+		Faults:   []evidence.DeclaredFault{{Kind: "pause", Of: "shop-2", Text: "shop-2 is paused", Before: 1}},
 		Versions: map[string]string{"backout": "0.1.0", "go": "1.26", "postgres": "15.14", "goose": "3.29.0"},
 		Digests:  map[string]string{"rollback.yaml": strings.Repeat("7be2d0c4", 8), "migrations/00005_drop_coupon.sql": strings.Repeat("a3310f6d", 8)},
 		Machine:  map[string]string{"cores": "2", "memory": "8 GB", "kernel": "Linux 6.1", "load": "0.3 at the start"},
@@ -197,6 +198,13 @@ func fill(l *evidence.Log) map[string]int64 {
 	cited("alert", 19.9, &evidence.Alert{Metric: "errors", Of: "checkout", Event: "raised", Value: 31, Baseline: 0, Threshold: 0.5, Unit: "%"})
 	at(39.5, &evidence.Alert{Metric: "errors", Of: "checkout", Event: "cleared", Value: 0, Threshold: 0.5, Unit: "%"})
 	cited("lag", 33.2, &evidence.Alert{Metric: "lag", Of: "logical", Event: "raised", Value: 5.2, Threshold: 0.5, Unit: "s"})
+	for _, e := range []struct {
+		t           float64
+		event, text string
+	}{{24.4, evidence.FaultAsked, "shop-2 is paused"}, {24.5, evidence.FaultInForce, "shop-2 is paused"}, {33.6, evidence.FaultInForce, "shop-2 is paused"},
+		{33.7, evidence.FaultLifted, ""}, {33.8, evidence.FaultGone, "shop-2 is running"}} {
+		at(e.t, &evidence.Fault{Name: "pause", Of: "shop-2", Number: 1, Event: e.event, Text: e.text})
+	}
 	at(25.1, &evidence.Lock{Node: "primary", Waiting: 14, Longest: 0.6, Relation: "orders", Blocker: "ALTER TABLE orders ADD COLUMN coupon_code text"})
 	at(27.5, &evidence.Lock{Node: "primary"})
 

@@ -257,7 +257,7 @@ func (b *Builder) Add(e evidence.Event) {
 
 // fault draws a declared fault as a stretch from when it was seen in force until it was lifted; a sabotage is an event.
 func (b *Builder) fault(e evidence.Event) {
-	m, f, t := b.m, e.Fault, float64(e.T)
+	m, f, t := &b.m, e.Fault, float64(e.T)
 	if f.Number < 1 || f.Number > len(m.Run.Faults) {
 		b.event("fault", e)
 		return

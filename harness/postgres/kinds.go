@@ -59,7 +59,7 @@ select format('column %s.%I: %s', r.name, a.attname, format_type(a.atttypid, a.a
 		else coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '') end
 	|| case when a.attstorage <> t.typstorage then ' storage ' || a.attstorage::text else '' end
 	|| case when a.attcompression <> '' then ' compression ' || a.attcompression::text else '' end
-	|| coalesce(' with ' || array_to_string(a.attoptions, ', '), '')
+	|| coalesce((select ' with ' || string_agg(o, ', ') from unnest(a.attoptions) o where o not like 'pg\_attver=%'), '') -- that one is PostgreSQL's own count of changes, since 15.20
 	|| format('  -- position %s', row_number() over (partition by a.attrelid order by a.attnum))
 from pg_attribute a join rel r on r.oid = a.attrelid join pg_type t on t.oid = a.atttypid
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum

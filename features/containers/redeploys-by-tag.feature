@@ -11,5 +11,5 @@ Feature: Rolling back by the tag of an image
   Scenario: Every instance gets the old image
     When release "v2-misprints" is deployed over "v1"
     Then users are harmed
-    When it is rolled back by the plan "by-tag"
+    When it is rolled back by its plan
     Then service is restored within 5 minutes

@@ -39,7 +39,7 @@ func TestFaultCycles(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	for _, name := range drill.EnvironmentNames() {
-		t.Run(name, func(t *testing.T) { cycle(t, name, cycles, drill.Place{Self: []string{backout, "ctl"}}) })
+		t.Run(name, func(t *testing.T) { cycle(t, name, cycles, drill.Place{Self: []string{backout, "ctl"}, Gateway: []string{backout, "gateway"}}) })
 	}
 }
 

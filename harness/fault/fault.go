@@ -138,7 +138,7 @@ func duration(seconds float64) time.Duration { return time.Duration(seconds * fl
 // How long observing may take.
 const (
 	AskedWithin = 3 * time.Second  // one question
-	GoneWithin  = 30 * time.Second // until what was lifted is gone: a replica has caught up by then, or will not
+	GoneWithin  = 30 * time.Second // until what was lifted is gone
 )
 
 // Settles is how long a fault may take until it can be seen in force.

@@ -87,27 +87,3 @@ func system(ctx context.Context, c postgres.Conn, name, value string) error {
 	_, err := c.Exec(ctx, fmt.Sprintf(`alter system set %s = '%s'`, pgx.Identifier{name}.Sanitize(), strings.ReplaceAll(value, "'", "''")))
 	return err
 }
-
-// flushed is the primary's position in the WAL now. A standby that is there has all that was written until now.
-func (w World) flushed(ctx context.Context) (lsn string, err error) {
-	for _, n := range w.Nodes() {
-		var primary bool
-		if w.ask(ctx, n.Name, `select not pg_is_in_recovery() and not exists (select from pg_subscription)`, &primary) == nil && primary {
-			err = w.ask(ctx, n.Name, `select pg_current_wal_flush_lsn()::text`, &lsn)
-			return lsn, err
-		}
-	}
-	return "", errors.New("there is no primary that answers")
-}
-
-// replayed says whether a standby has replayed to a position.
-func (w World) replayed(ctx context.Context, node, lsn string) (seen string, yes bool, err error) {
-	var at string
-	err = w.on(ctx, node, func(ctx context.Context, c postgres.Conn) error {
-		return c.QueryRow(ctx, `select pg_last_wal_replay_lsn()::text, pg_last_wal_replay_lsn() >= $1::text::pg_lsn`, lsn).Scan(&at, &yes)
-	})
-	if err != nil {
-		return "", false, err
-	}
-	return fmt.Sprintf("%s has replayed to %s, and the primary was at %s", node, at, lsn), yes, nil
-}

@@ -58,6 +58,13 @@ func (s *stage) image(ctx context.Context, of *service.Service, r *service.Relea
 // source is the image of a release as service.yaml says how it is made or where it is from.
 func (s *stage) source(ctx context.Context, of *service.Service, r *service.Release) (string, error) {
 	c := of.Containers
+	if c.Compose != "" { // a release may be staged while Provision has not looked for projects yet
+		select {
+		case <-s.connected:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
 	if p := s.projects[of]; p != nil {
 		return p.image(ctx, r)
 	}

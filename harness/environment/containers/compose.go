@@ -76,7 +76,11 @@ type override struct {
 // prepare writes the override and the script, with which plans call compose as well.
 func (p *project) prepare() error {
 	s, of := p.stage, p.service
-	file := artefact.Within(of.Dir, of.Containers.Compose)
+	folder, err := filepath.Abs(of.Dir) // plans call it from elsewhere
+	if err != nil {
+		return err
+	}
+	file := artefact.Within(folder, of.Containers.Compose)
 	env, err := s.environ(of, of.Name, "")
 	if err != nil {
 		return err
@@ -127,7 +131,7 @@ func (p *project) prepare() error {
 		return err
 	}
 	var words []string
-	for _, w := range append(slices.Clone(p.command), "--project-name", p.name, "--project-directory", of.Dir, "-f", file, "-f", over) {
+	for _, w := range append(slices.Clone(p.command), "--project-name", p.name, "--project-directory", folder, "-f", file, "-f", over) {
 		words = append(words, "'"+strings.ReplaceAll(w, "'", `'\''`)+"'")
 	}
 	// RELEASE is whoever calls it to say.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"os"
@@ -25,7 +26,10 @@ type machine struct {
 	root string // of the repository
 	dir  string
 	env  []string
+	in   string // the environment; empty: process
 }
+
+func (m machine) place() string { return cmp.Or(m.in, "process") }
 
 func newMachine(t *testing.T) machine {
 	t.Helper()

@@ -47,7 +47,7 @@ func (m machine) during(phase string, do func()) (code int, stderr string) {
 
 func (m machine) start(phase string, do func(*exec.Cmd)) (code int, stderr string) {
 	m.t.Helper()
-	c := m.command("run", m.feature()+":8", "--reports", filepath.Join(m.dir, "reports"), "--json", "--seed", "7")
+	c := m.command("run", m.feature()+":8", "--reports", filepath.Join(m.dir, "reports"), "--json", "--seed", "7", "--env", m.place())
 	out, err := c.StdoutPipe()
 	if err != nil {
 		m.t.Fatal(err)

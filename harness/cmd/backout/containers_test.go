@@ -1,0 +1,135 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"backout/harness/environment/containers"
+	"backout/harness/verdict"
+)
+
+// inContainers is a machine whose drills happen in containers, where they can.
+func inContainers(t *testing.T) machine {
+	t.Helper()
+	m := newMachine(t)
+	if why := containers.Lacks(nil); why != "" {
+		t.Skip("containers are left out: " + why)
+	}
+	m.in = "containers"
+	return m
+}
+
+// labelled is what carries the label of these runs, or of any run where none is named.
+func labelled(t *testing.T, tokens ...string) (found []string) {
+	t.Helper()
+	filters := []string{containers.Label}
+	if len(tokens) > 0 {
+		filters = nil
+		for _, token := range tokens {
+			filters = append(filters, containers.Label+"="+token)
+		}
+	}
+	for _, label := range filters {
+		for _, args := range [][]string{
+			{"ps", "-a", "--format", "container {{.Names}}"}, {"network", "ls", "--format", "network {{.Name}}"}, {"volume", "ls", "--format", "volume {{.Name}}"},
+		} {
+			out, err := exec.Command("docker", append(args, "--filter", "label="+label)...).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, strings.Split(strings.TrimSpace(string(out)), "\n")...)
+		}
+	}
+	return slices.DeleteFunc(found, func(s string) bool { return s == "" })
+}
+
+// tokens of the runs that this machine's register knows.
+func (m machine) tokens() (tokens []string) {
+	m.t.Helper()
+	files, err := filepath.Glob(filepath.Join(m.dir, "state/backout/register/*.ndjson"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, f := range files {
+		tokens = append(tokens, strings.TrimSuffix(filepath.Base(f), ".ndjson"))
+	}
+	return tokens
+}
+
+// A drill in containers that is interrupted or killed leaves no container, network or volume; the one that is killed needs
+// backout clean for it.
+func TestInterruptedInContainers(t *testing.T) {
+	for _, c := range []struct {
+		phase, log string
+		signal     syscall.Signal
+	}{
+		{"provisioned", "provision", syscall.SIGTERM},
+		{"rolled back", "rollback", syscall.SIGINT},
+		{"rolled back", "rollback", syscall.SIGKILL},
+	} {
+		t.Run(c.signal.String()+" in "+c.log, func(t *testing.T) {
+			m := inContainers(t)
+			var tokens []string
+			code, stderr := m.start(c.phase, func(cmd *exec.Cmd) {
+				tokens = m.tokens()
+				if err := cmd.Process.Signal(c.signal); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if len(tokens) != 1 {
+				t.Fatalf("one run was expected in the register, found %v", tokens)
+			}
+			if c.signal == syscall.SIGKILL {
+				if left := labelled(t, tokens...); len(left) < 8 {
+					t.Errorf("a killed run leaves what it had started, found %v", left)
+				}
+				if out, code := m.run("clean"); code != 0 || !strings.Contains(out, "removed container") {
+					t.Errorf("clean: exit %d:\n%s", code, out)
+				}
+			} else if code != verdict.ExitInconclusive {
+				t.Errorf("exit %d, expected %d\n%s", code, verdict.ExitInconclusive, stderr)
+			}
+			if left := labelled(t, tokens...); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			m.nothingLeft()
+			m.judgedAs(c.log, false)
+		})
+	}
+}
+
+// TestNothingRemains is run after all other tests, alone: no container, network, volume, process or folder of any run is
+// left on the machine.
+func TestNothingRemains(t *testing.T) {
+	if os.Getenv("BACKOUT_LAST") == "" {
+		t.Skip("it is run last of all: BACKOUT_LAST=1")
+	}
+	if containers.Answers() == "" {
+		if left := labelled(t); len(left) > 0 {
+			t.Errorf("left in Docker: %v", left)
+		}
+	}
+	folders, err := filepath.Glob(filepath.Join(os.TempDir(), "backout-*", ".backout-token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if folders != nil {
+		t.Errorf("folders of runs are left: %v", folders)
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, proc := range processes {
+		folder, _ := os.Readlink(filepath.Join(proc, "cwd")) // a process that has ended meanwhile is not left
+		command, _ := os.ReadFile(filepath.Join(proc, "cmdline"))
+		if strings.HasPrefix(folder, filepath.Join(os.TempDir(), "backout-")) {
+			t.Errorf("still running in %s: %s", folder, strings.ReplaceAll(string(command), "\x00", " "))
+		}
+	}
+}

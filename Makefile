@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images container-runtime drill drill-alone controls show-1 show-2 show-4 show-5-faults test bench lint build tools doctor clean sample
+.PHONY: help images container-runtime drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults test bench bench-containers lint build tools doctor clean sample
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -41,6 +41,18 @@ doctor: build tools ## what this machine can run, and what is missing
 drill: build tools ## run the drills of the gate and write their report
 	@backout run features --tags '$(TAGS)' --env $(ENV) --parallel $(PARALLEL) --seed $(SEED)
 
+# One drill in containers for each mechanism, fault and kind of trap. All of them are `make drill ENV=containers`.
+CONTAINERS = $(addprefix features/,containers/redeploys-by-tag.feature containers/compose.feature containers/blue-green.feature \
+	containers/one-shot-job.feature controls/job-of-the-old-image.feature \
+	faults/an-instance-is-late.feature faults/a-node-is-away.feature faults/connections.feature faults/replication-lags.feature \
+	faults/a-long-reader.feature faults/a-replica-is-cut-off.feature faults/a-disk-is-full.feature faults/a-clock-is-wrong.feature \
+	faults/the-registry-is-down.feature faults/two-operators.feature faults/the-machine-dies.feature faults/clients-come-back.feature \
+	database/drops-a-column.feature database/moves-refunds.feature services/changes-tokens.feature services/poisons-cache.feature)
+
+drill-containers: PARALLEL = 2
+drill-containers: build tools ## run one drill in containers for each mechanism, fault and kind of trap
+	@backout run $(CONTAINERS) --tags @gate --env containers --parallel $(PARALLEL) --seed $(SEED)
+
 # The data directories are in memory where there is room: other people's disks make latencies jump.
 drill-alone: export TMPDIR := $(or $(wildcard /dev/shm),/tmp)
 drill-alone: build tools ## run the drills that judge latency; they want a quiet machine, and say so when it is none
@@ -65,6 +77,10 @@ show-2: build tools ## every drill three times and twelve of them twenty times, 
 show-4: ## the lines of the engine and the vocabulary that name the sample
 	go test -count 1 -run TheEngineKnowsNoSample -v ./harness
 
+show-5-table: build tools ## every feature in both environments, with verdicts and times; those that do not apply with the reason
+	-@backout run features --tags @gate --env process --parallel 2 --seed $(SEED) --name table-process
+	-@backout run features --tags @gate --env containers --parallel 2 --seed $(SEED) --name table-containers
+
 show-5-faults: ## each fault 20 times: injected, observed, lifted, observed, with the times that takes
 	CYCLES=20 go test -count 1 -timeout 40m -run TestFaultCycles -v ./harness/drill | grep -v '^=== RUN'
 
@@ -72,6 +88,7 @@ test: doctor ## the tests
 	go vet ./...
 	go test -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other
 	go test -parallel 4 -timeout 40m ./harness/cmd/backout # real drills, which mostly wait
+	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
 	@for target in FuzzRead:./harness/service FuzzRead:./harness/evidence FuzzDecodeLine:./harness/evidence FuzzFeature:./scenarios; do \
 		go test -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime 5s "$${target#*:}" || exit $$?; done # nothing panics, whatever is read
 
@@ -85,6 +102,10 @@ bench: build tools ## measure what the README claims, each beside its alternativ
 	$(BENCH) -bench 'Traffic' ./harness/traffic
 	$(BENCH) -bench 'JudgeAnHour' ./harness/verdict
 	$(BENCH) -bench 'ProbeCost' ./harness/drill
+
+bench-containers: build tools images ## measure containers beside scripts that do the same by docker run
+	$(BENCH) -bench 'BesideDockerRun' -count 3 ./harness/environment/containers
+	$(BENCH) -bench 'BesideTheBareScript' ./harness/drill
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l harness scenarios fixtures)" || { gofmt -l harness scenarios fixtures; exit 1; }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"backout/harness/environment"
 	"backout/harness/evidence"
 	"backout/harness/observe"
+	"backout/harness/rollback"
 	"backout/harness/service"
 	"backout/harness/traffic"
 	"backout/harness/verdict"
@@ -162,4 +164,122 @@ func compiled(b testing.TB, path string) ([]scenarios.Scenario, scenarios.Option
 		b.Fatal(err)
 	}
 	return all, o
+}
+
+// stageWorld answers what a plan's steps may ask, for a stage without a drill.
+type stageWorld struct {
+	env  environment.Environment
+	spec drill.Spec
+}
+
+func (w stageWorld) Instances() []service.Instance {
+	return slices.DeleteFunc(w.env.Instances(), func(i service.Instance) bool { return i.Service != w.spec.Service.Name })
+}
+func (w stageWorld) Dependants() []*service.Service { return w.spec.Dependants }
+func (w stageWorld) Clone(ctx context.Context) (map[string]string, func() error, error) {
+	c, err := w.env.Clone(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.URLs, c.Close, nil
+}
+func (w stageWorld) Journey(context.Context, string, string, string) error { return nil }
+func (w stageWorld) Artefact(ctx context.Context, name string) error {
+	r, err := w.spec.Service.Release(name)
+	if err != nil {
+		return err
+	}
+	return w.env.Artefact(ctx, r)
+}
+
+// BenchmarkRollbackBesideTheBareScript takes a release back in containers by Backout's runner and by the bare commands of the
+// same plan, in turn, under the same traffic and probes, ROUNDS times; the spread of bare against bare says what can be
+// resolved.
+func BenchmarkRollbackBesideTheBareScript(b *testing.B) {
+	rounds := 7
+	ctx := context.Background()
+	path := filepath.Join(features, "services/fails-checkouts.feature")
+	o := scenarios.Options{Services: []string{services}, Options: drill.Options{Environment: "containers", Windows: "gate", Seed: 7, Version: "bench"}}
+	all, err := scenarios.Load([]string{path}, "", o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := all[0].Spec
+	if lacks := drill.Lacks("containers", &s); lacks != "" {
+		b.Skip(lacks)
+	}
+	env, err := drill.NewEnvironment("containers", drill.Place{Self: []string{os.Getenv("BACKOUT"), "ctl"}, Gateway: []string{os.Getenv("BACKOUT"), "gateway"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := env.Destroy(ctx); err != nil {
+			b.Error(err)
+		}
+	})
+	if err := env.Provision(ctx, environment.Need{Service: s.Service, Dependants: s.Dependants, Good: s.Good, Releases: s.Runs, Streaming: true, Rows: s.Rows}); err != nil {
+		b.Fatal(err)
+	}
+	dir, err := env.Stage(ctx, s.Bad, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	log, err := evidence.Create(filepath.Join(b.TempDir(), "log.zst"), time.Now())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer log.Close()
+	runner := &rollback.Runner{Log: log, Service: s.Service, Dir: dir, Vars: env.Variables(), Platform: env.Platform()}
+	defer runner.Close()
+	load, err := traffic.New(traffic.Config{Log: log, Targets: []traffic.Target{{Service: s.Service, URL: env.URL(s.Service.Name)}}, Rate: 20, Users: 20, InFlight: 100, Seed: 7})
+	if err != nil {
+		b.Fatal(err)
+	}
+	load.Start(ctx)
+	defer load.Stop(ctx)
+	watching := observe.Start(ctx, observe.Config{Log: log, Interval: 100 * time.Millisecond, Beat: time.Second,
+		Service: s.Service, Dependants: s.Dependants, Release: s.Bad, Instances: env.Instances, Nodes: env.Nodes,
+		Schema: func(context.Context, service.Node, string) *evidence.Schema { return nil }})
+	defer watching.Stop()
+	bare := func() error {
+		for _, step := range s.Plan.Steps {
+			cmd := exec.Command("/bin/sh", "-c", step.Run)
+			cmd.Dir, cmd.Env = dir, os.Environ()
+			for _, vars := range []map[string]string{env.Platform(), env.Variables()} {
+				for k, v := range vars {
+					cmd.Env = append(cmd.Env, k+"="+v)
+				}
+			}
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("%s: %w: %s", step.Run, err, out)
+			}
+		}
+		return nil
+	}
+	timed := func(take func() error) float64 {
+		if err := runner.Rollout(ctx, s.Bad, "containers"); err != nil {
+			b.Fatal(err)
+		}
+		begun := time.Now()
+		if err := take(); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(begun).Seconds()
+	}
+	ours := func() error { return runner.Steps(ctx, s.Plan, stageWorld{env, s}) }
+	timed(bare) // warm
+	for b.Loop() {
+		var backout, first, second, ratios, noise []float64
+		for range rounds {
+			x, y, z := timed(bare), timed(ours), timed(bare)
+			first, backout, second = append(first, x), append(backout, y), append(second, z)
+			ratios, noise = append(ratios, y/((x+z)/2)), append(noise, z/x)
+		}
+		b.Logf("bare script       %s s", spread(append(first, second...)))
+		b.Logf("Backout           %s s", spread(backout))
+		b.Logf("Backout / bare    %s", spread(ratios))
+		b.Logf("bare / bare       %s", spread(noise))
+		slices.Sort(ratios)
+		b.ReportMetric(ratios[len(ratios)/2], "backout/bare")
+	}
 }

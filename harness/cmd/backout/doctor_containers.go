@@ -39,7 +39,7 @@ func imagesHere(ctx context.Context) diagnosis {
 			found = append(found, i.Built)
 		case i.Official != "" && containers.Here(ctx, i.Official):
 			found = append(found, i.Official+" (pulled)")
-		case i.Official != "" && answersFor(ctx, i.Official):
+		case i.Official != "" && containers.Pullable(ctx, i.Official):
 			pulled = append(pulled, i.Official)
 		default:
 			missing = append(missing, i.Built)
@@ -57,12 +57,6 @@ func imagesHere(ctx context.Context) diagnosis {
 		d.mend = "make images"
 	}
 	return d
-}
-
-// answersFor says whether a registry that can be reached from here has an image.
-func answersFor(ctx context.Context, image string) bool {
-	_, err := asked(ctx, "docker", "manifest", "inspect", image)
-	return err == nil
 }
 
 // sysResource is the number of CAP_SYS_RESOURCE.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 
 	"backout/harness/environment/artefact"
+	"backout/harness/environment/wiring"
 	"backout/harness/service"
 )
 
@@ -55,6 +57,39 @@ func (s *stage) image(ctx context.Context, of *service.Service, r *service.Relea
 	return name, nil
 }
 
+// fetch pulls what the environment itself starts and this machine has not.
+func (s *stage) fetch(ctx context.Context) error {
+	needed := []string{s.use.postgres}
+	if len(wiring.Caches(s.need)) > 0 {
+		needed = append(needed, s.use.redis)
+	}
+	if s.registry != nil {
+		needed = append(needed, s.use.registry)
+	}
+	for _, image := range needed {
+		if err := s.have(ctx, image); err != nil {
+			return fmt.Errorf("%w; or run make images", err)
+		}
+	}
+	return nil
+}
+
+// have pulls an image that is not here.
+func (s *stage) have(ctx context.Context, image string) error {
+	if _, err := s.docker.ImageInspect(ctx, image); err == nil {
+		return nil
+	}
+	s.say("pulling " + image)
+	pull, err := s.docker.ImagePull(ctx, image, client.ImagePullOptions{})
+	if err == nil {
+		err = errors.Join(pull.Wait(ctx), pull.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("%s is not here and cannot be pulled: %w", image, err)
+	}
+	return nil
+}
+
 // source is the image of a release as service.yaml says how it is made or where it is from.
 func (s *stage) source(ctx context.Context, of *service.Service, r *service.Release) (string, error) {
 	c := of.Containers
@@ -70,17 +105,8 @@ func (s *stage) source(ctx context.Context, of *service.Service, r *service.Rele
 	}
 	if c.Image != "" {
 		ref := strings.ReplaceAll(c.Image, "{release}", r.Name)
-		if _, err := s.docker.ImageInspect(ctx, ref); err == nil {
-			return ref, nil
-		}
-		s.say("pulling " + ref)
-		pull, err := s.docker.ImagePull(ctx, ref, client.ImagePullOptions{})
-		if err != nil {
-			return "", fmt.Errorf("%s: %s is not here and cannot be pulled: %w", of.Path, ref, err)
-		}
-		defer pull.Close()
-		if err := pull.Wait(ctx); err != nil {
-			return "", fmt.Errorf("%s: %s is not here and cannot be pulled: %w", of.Path, ref, err)
+		if err := s.have(ctx, ref); err != nil {
+			return "", fmt.Errorf("%s: %w", of.Path, err)
 		}
 		return ref, nil
 	}

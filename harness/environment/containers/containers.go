@@ -491,8 +491,8 @@ func Lacks(all []*service.Service) string {
 	}
 	defer docker.Close()
 	for image := range needed {
-		if _, err := docker.ImageInspect(ctx, image); err != nil {
-			return fmt.Sprintf("the image %s is not here: run make images", image)
+		if _, err := docker.ImageInspect(ctx, image); err != nil && !Pullable(ctx, image) {
+			return fmt.Sprintf("the image %s is neither here nor in a registry that answers: run make images", image)
 		}
 	}
 	return ""

@@ -56,3 +56,8 @@ func reference(ctx context.Context, folder string) string {
 func Here(ctx context.Context, image string) bool {
 	return exec.CommandContext(ctx, "docker", "image", "inspect", image).Run() == nil
 }
+
+// Pullable says whether a registry that can be reached from here has an image.
+func Pullable(ctx context.Context, image string) bool {
+	return exec.CommandContext(ctx, "docker", "manifest", "inspect", image).Run() == nil
+}

@@ -77,6 +77,9 @@ func (s *stage) provision(ctx context.Context) error {
 	if err := s.wire(); err != nil {
 		return err
 	}
+	if err := s.fetch(ctx); err != nil {
+		return err
+	}
 	if err := s.findProjects(); err != nil {
 		return err
 	}

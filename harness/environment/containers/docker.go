@@ -160,7 +160,9 @@ func (e *engine) run(ctx context.Context, b box) (testcontainers.Container, erro
 	options := []testcontainers.ContainerCustomizer{
 		testcontainers.WithName(e.full(b.name)), testcontainers.WithLabels(labels), testcontainers.WithEnv(b.env), testcontainers.WithExposedPorts(exposed...),
 		testcontainers.WithConfigModifier(func(c *container.Config) {
-			c.Hostname = b.name
+			// Docker gives a container's host name as an alias on every network that it is on: by its own name it would be
+			// reached through the observed network when it is cut off the private one.
+			c.Hostname = b.name + ".host"
 			c.User, c.StopSignal = b.user, b.signal
 			if len(b.entry) > 0 {
 				c.Entrypoint = b.entry

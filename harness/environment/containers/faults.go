@@ -15,6 +15,7 @@ import (
 
 	"backout/harness/environment/gateway"
 	"backout/harness/environment/proxy"
+	"backout/harness/environment/wiring"
 	"backout/harness/fault"
 	"backout/harness/service"
 )
@@ -137,9 +138,17 @@ func (s *stage) stateOf(ctx context.Context, name string) (fault.State, error) {
 	return fault.Gone, nil
 }
 
-// reaches asks from within a node's container whether a connection to another comes about.
+// reaches asks from within a node's container whether a connection to another node, or to an instance, comes about.
 func (s *stage) reaches(ctx context.Context, from, to string) (bool, error) {
-	out, err := s.engine.call(ctx, from, "sh", "-c", `pg_isready -q -t 2 -h "$0" -p "$1" && echo yes || echo no`, to, strconv.Itoa(postgresPort))
+	port := postgresPort
+	for _, i := range s.Instances() {
+		for _, of := range wiring.ThatRun(s.need, service.InContainers) {
+			if i.Name == to && i.Service == of.Name {
+				port = of.Containers.Port
+			}
+		}
+	}
+	out, err := s.engine.call(ctx, from, "sh", "-c", `timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$0" "$1" 2>/dev/null && echo yes || echo no`, to, strconv.Itoa(port))
 	if err != nil {
 		return false, err
 	}

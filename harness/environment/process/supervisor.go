@@ -154,6 +154,12 @@ func (i *instance) hold(how string) error {
 	return nil
 }
 
+func (i *instance) isHeld() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.free != nil
+}
+
 // release ends hold. It may be called again.
 func (i *instance) release() {
 	i.mu.Lock()
@@ -290,6 +296,9 @@ func (s *supervisor) supervise(i *instance, started chan<- error) {
 				pause = shortestPause
 			}
 			var ordered bool
+			if i.isHeld() {
+				pause = shortestPause // it was ended from outside, and is not at fault
+			}
 			if o, ordered = i.rest(pause); !ordered {
 				pause = min(2*pause, longestPause)
 				i.restarts.Add(1)

@@ -284,7 +284,7 @@ func patientSchema(ctx context.Context, n node) (found postgres.Schema, err erro
 func (d *Drill) baseline(ctx context.Context) error {
 	done := d.phase("baseline", "baseline")
 	d.load.Start(context.WithoutCancel(ctx))
-	warm := newWarmth(d.log, d.run.Service.Journeys, d.run.Alone)
+	warm := newWarmth(d.log, d.run.Service.Journeys)
 	within, cancel := context.WithTimeoutCause(ctx, 30*time.Second, fmt.Errorf("the good release %s was not steady within 30 s", d.spec.Good.Name))
 	defer cancel()
 	if err := until(within, 50*time.Millisecond, warm.reached); err != nil {

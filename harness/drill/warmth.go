@@ -17,7 +17,8 @@ type warmth struct {
 	seen []sample
 	all  map[string]bool // journeys that must have succeeded once
 	over bool            // the steady state was measured: nothing more is kept
-	even bool            // latency is judged: it must have settled too
+	down map[string]bool // instances that did not answer when they were asked last
+	shut evidence.Offset // when one was seen to be down last
 }
 
 type sample struct {
@@ -28,14 +29,20 @@ type sample struct {
 	why  string
 }
 
-func newWarmth(log *evidence.Log, journeys []string, even bool) *warmth {
-	w := &warmth{now: log.Now, even: even, all: map[string]bool{}}
+func newWarmth(log *evidence.Log, journeys []string) *warmth {
+	w := &warmth{now: log.Now, all: map[string]bool{}, down: map[string]bool{}, shut: -math.MaxFloat64}
 	for _, j := range journeys {
 		w.all[j] = true
 	}
 	log.Tap(func(e evidence.Event) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		if i := e.Instance; i != nil {
+			w.down[i.Name] = !i.Up
+			if !i.Up {
+				w.shut = e.T
+			}
+		}
 		if e.Journey == nil || w.over {
 			return
 		}
@@ -46,7 +53,8 @@ func newWarmth(log *evidence.Log, journeys []string, even bool) *warmth {
 	return w
 }
 
-// reached: every journey of the service has succeeded, and within the last second none failed.
+// reached: every journey of the service has succeeded, within the last second none failed, within the last two every
+// instance answered, and latency has settled. A machine on which everything has just been started is busy with that.
 func (w *warmth) reached() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -67,7 +75,12 @@ func (w *warmth) reached() bool {
 			recent++
 		}
 	}
-	return recent > 0 && len(done) == len(w.all) && (!w.even || w.settled(now))
+	for _, down := range w.down {
+		if down {
+			return false
+		}
+	}
+	return recent > 0 && len(done) == len(w.all) && now-w.shut > 2 && w.settled(now)
 }
 
 // settled: the medians of the last two seconds are at most 1 ms or a quarter apart. A machine that does not get there in
@@ -104,6 +117,11 @@ func (w *warmth) last() string {
 	for _, s := range slices.Backward(w.seen) {
 		if !s.ok {
 			return s.why
+		}
+	}
+	for name, down := range w.down {
+		if down {
+			return name + " does not answer"
 		}
 	}
 	return fmt.Sprintf("%d journeys ended, none failed, but not every journey has succeeded yet", len(w.seen))

@@ -148,6 +148,7 @@ func (e *engine) run(ctx context.Context, b box) (testcontainers.Container, erro
 	here := netip.MustParseAddr("127.0.0.1")
 	ports := network.PortMap{}
 	var exposed []string
+	var host *container.HostConfig
 	for inside, outside := range b.publish {
 		text := strconv.Itoa(inside) + "/tcp"
 		exposed = append(exposed, text)
@@ -172,6 +173,7 @@ func (e *engine) run(ctx context.Context, b box) (testcontainers.Container, erro
 			}
 		}),
 		testcontainers.WithHostConfigModifier(func(h *container.HostConfig) {
+			host = h
 			h.PortBindings = ports
 			h.ShmSize = 256 << 20
 			h.SecurityOpt = []string{"no-new-privileges"}
@@ -190,6 +192,13 @@ func (e *engine) run(ctx context.Context, b box) (testcontainers.Container, erro
 			}
 		}),
 	}
+	// Unless ports are named, testcontainers-go publishes on all addresses whatever the image exposes.
+	options = append(options, testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{
+		PreCreates: []testcontainers.ContainerRequestHook{func(context.Context, testcontainers.ContainerRequest) error {
+			host.PortBindings = ports
+			return nil
+		}},
+	}))
 	for _, name := range []string{edge, private, observed} { // the first is that of the published ports
 		if alias, is := b.on[name]; is {
 			options = append(options, networks.WithNetwork([]string{alias}, e.nets[name]))

@@ -10,7 +10,6 @@ import (
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
-	"backout/harness/environment"
 	"backout/harness/environment/database"
 	"backout/harness/postgres"
 )
@@ -140,7 +139,7 @@ func (s *stage) disk() map[string]string {
 
 // open waits until a node answers with one of the passwords.
 func (s *stage) open(ctx context.Context, n *node, name string, passwords ...string) error {
-	err := environment.Until(ctx, name+" accepts connections", func(ctx context.Context) error {
+	return s.whileRuns(ctx, name, name+" accepts connections", func(ctx context.Context) error {
 		var errs []error
 		for _, password := range passwords {
 			_, err := database.Ask[int](ctx, n.URL(password, "postgres"), "select 1")
@@ -149,15 +148,8 @@ func (s *stage) open(ctx context.Context, n *node, name string, passwords ...str
 			}
 			errs = append(errs, err)
 		}
-		if found, err := s.engine.inspect(ctx, name); err == nil && !found.State.Running {
-			return errors.Join(append(errs, fmt.Errorf("its container has ended with %d", found.State.ExitCode))...)
-		}
 		return errors.Join(errs...)
 	})
-	if err != nil {
-		return fmt.Errorf("%w\n%s", err, lastLines(name, s.Log(name), 8))
-	}
-	return nil
 }
 
 // recipe is all that the template depends on.

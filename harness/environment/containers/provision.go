@@ -329,18 +329,46 @@ func (s *stage) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.engine.run(ctx, box{name: "gateway", image: s.use.postgres, entry: append([]string{"/backout"}, args...), user: "65532",
+	held := map[string]string{}
+	if s.disk() != nil {
+		// A disk in memory is gone with the last container that has it, and the node's may be killed.
+		for role := range s.outside.Ports {
+			if held["/hold/"+role], err = s.engine.volume(ctx, role, s.disk()); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = s.engine.run(ctx, box{name: "gateway", readOnly: held, image: s.use.postgres, entry: append([]string{"/backout"}, args...), user: "65532",
 		env: map[string]string{gateway.Variable: string(text)}, binds: map[string]string{"/backout": path}, publish: publish,
 		on: map[string]string{edge: "gateway.edge", private: inGateway, observed: "gateway.observed"}})
 	if err != nil {
 		return err
 	}
-	err = environment.Until(ctx, "the gateway answers", func(ctx context.Context) error {
+	return s.whileRuns(ctx, "gateway", "the gateway answers", func(ctx context.Context) error {
 		_, err := s.remote.Order(ctx, "state", s.anyInstance())
 		return err
 	})
+}
+
+// whileRuns waits until a container does what it is for. One that has ended will not; the error has its last lines.
+func (s *stage) whileRuns(ctx context.Context, name, what string, does func(context.Context) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	err := environment.Until(ctx, what, func(ctx context.Context) error {
+		err := does(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if found, asked := s.engine.inspect(ctx, name); asked == nil && !found.State.Running && !found.State.Restarting {
+			stop(fmt.Errorf("its container has ended with exit status %d", found.State.ExitCode))
+		}
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, lastLines("gateway", s.Log("gateway"), 5))
+		if why := context.Cause(ctx); why != nil {
+			err = fmt.Errorf("%w: %w", err, why)
+		}
+		return fmt.Errorf("%w\n%s", err, lastLines(name, s.Log(name), 8))
 	}
 	return nil
 }
@@ -474,7 +502,7 @@ func (s *stage) startCache(ctx context.Context, name string, port int, w wiring.
 		return err
 	}
 	url := cache.URL("127.0.0.1", port, w.Password, 0)
-	err := environment.Until(ctx, name+" answers", func(ctx context.Context) error {
+	return s.whileRuns(ctx, name, name+" answers", func(ctx context.Context) error {
 		client, err := cache.Open(url, "backout")
 		if err != nil {
 			return err
@@ -482,8 +510,4 @@ func (s *stage) startCache(ctx context.Context, name string, port int, w wiring.
 		defer client.Close()
 		return client.Ping(ctx)
 	})
-	if err != nil {
-		return fmt.Errorf("%w\n%s", err, lastLines(name, s.Log(name), 5))
-	}
-	return nil
 }

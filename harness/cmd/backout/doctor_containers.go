@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/testcontainers/testcontainers-go"
-
 	"backout/harness/environment/containers"
 )
 
@@ -99,9 +97,9 @@ func capability(status string, number uint) (has, known bool) {
 
 // reaper says what removes the containers of a run whose harness was killed.
 func reaper(ctx context.Context) diagnosis {
-	d := diagnosis{what: "reaper", found: testcontainers.ReaperDefaultImage + " removes what a killed run leaves"}
-	if !containers.Here(ctx, testcontainers.ReaperDefaultImage) {
-		d.found = testcontainers.ReaperDefaultImage + " is not here, and is not needed: `backout clean` removes what a killed run leaves, by its label"
+	d := diagnosis{what: "reaper", found: containers.Reaper() + " removes what a killed run leaves"}
+	if !containers.Here(ctx, containers.Reaper()) {
+		d.found = containers.Reaper() + " is not here, and is not needed: `backout clean` removes what a killed run leaves, by its label"
 	}
 	return d
 }

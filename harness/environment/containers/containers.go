@@ -74,7 +74,6 @@ type stage struct {
 	need      environment.Need
 	instances []string // in order
 	running   map[string]*instance
-	ready     bool // the gateway answers
 	clones    int
 	tails     map[string]string // of logs, kept when the containers go
 }

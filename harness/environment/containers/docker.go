@@ -55,7 +55,7 @@ func reach(ctx context.Context) (*testcontainers.DockerClient, error) {
 		return nil, fmt.Errorf("reach Docker: %w", err)
 	}
 	defer plain.Close()
-	if _, err := plain.ImageInspect(ctx, testcontainers.ReaperDefaultImage); err != nil {
+	if _, err := plain.ImageInspect(ctx, Reaper()); err != nil {
 		if err := os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true"); err != nil {
 			return nil, err
 		}

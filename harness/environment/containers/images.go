@@ -3,6 +3,8 @@ package containers
 import (
 	"context"
 	"os/exec"
+
+	"github.com/testcontainers/testcontainers-go"
 )
 
 // Image is one that drills in containers need beside those of the services.
@@ -60,4 +62,10 @@ func Here(ctx context.Context, image string) bool {
 // Pullable says whether a registry that can be reached from here has an image.
 func Pullable(ctx context.Context, image string) bool {
 	return exec.CommandContext(ctx, "docker", "manifest", "inspect", image).Run() == nil
+}
+
+// Reaper is the image of what removes the containers of a run that was killed, by itself. It is used where it is here.
+func Reaper() string {
+	//lint:ignore SA1019 what replaced it cannot be named from outside the library
+	return testcontainers.ReaperDefaultImage
 }

@@ -51,7 +51,7 @@ func (f *faults) step(ctx context.Context, index int, ended bool) {
 		return
 	}
 	for _, d := range f.all {
-		if d.Before == index {
+		if d.Before == index && !d.active { // a step that is run again finds it in force
 			f.inject(ctx, d)
 		}
 	}

@@ -487,8 +487,8 @@ const (
 	redisPort    = 6379
 )
 
-// startCache starts a server that keeps nothing on disk, and returns when it answers with the run's password. Where port is
-// 0, it gets one of its own, which is returned in the wiring.
+// startCache starts a server that keeps nothing on disk, and returns when it answers at a port of this machine with the run's
+// password: the drill's own through the gateway, a clone's by itself.
 func (s *stage) startCache(ctx context.Context, name string, port int, w wiring.Wiring) error {
 	conf := fmt.Sprintf("port %d\nrequirepass %s\ndatabases %d\nsave \"\"\nappendonly no\nmaxmemory 64mb\nmaxmemory-policy allkeys-lru\nprotected-mode no\n",
 		redisPort, w.Password, max(1, len(wiring.Caches(s.need))))

@@ -53,8 +53,8 @@ func newWarmth(log *evidence.Log, journeys []string) *warmth {
 	return w
 }
 
-// reached: every journey of the service has succeeded, within the last second none failed, within the last two every
-// instance answered, and latency has settled. A machine on which everything has just been started is busy with that.
+// reached: every journey of the service has succeeded, within the last second none failed, and service has settled. A machine
+// on which everything has just been started is busy with that.
 func (w *warmth) reached() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -75,19 +75,23 @@ func (w *warmth) reached() bool {
 			recent++
 		}
 	}
+	return recent > 0 && len(done) == len(w.all) && w.settled(now)
+}
+
+// settled: within the last two seconds every instance answered, and the medians of the two are at most 1 ms or a quarter
+// apart. A machine that does not get there in settleLimit does not get a better baseline by waiting longer; the verdict will
+// say that it was not steady.
+func (w *warmth) settled(now evidence.Offset) bool {
+	if len(w.seen) > 0 && now-w.seen[0].at > settleLimit {
+		return true
+	}
 	for _, down := range w.down {
 		if down {
 			return false
 		}
 	}
-	return recent > 0 && len(done) == len(w.all) && now-w.shut > 2 && w.settled(now)
-}
-
-// settled: the medians of the last two seconds are at most 1 ms or a quarter apart. A machine that does not get there in
-// settleLimit does not get a better baseline by waiting longer; the verdict will say that it was not steady.
-func (w *warmth) settled(now evidence.Offset) bool {
-	if len(w.seen) > 0 && now-w.seen[0].at > settleLimit {
-		return true
+	if now-w.shut <= 2 {
+		return false
 	}
 	last, before := w.median(now-1, now), w.median(now-2, now-1)
 	return last > 0 && before > 0 && math.Abs(last-before) <= max(1, before/4)

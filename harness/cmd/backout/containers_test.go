@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"backout/harness/environment/containers"
 	"backout/harness/verdict"
@@ -76,7 +77,9 @@ func TestInterruptedInContainers(t *testing.T) {
 			m := inContainers(t)
 			var tokens []string
 			code, stderr := m.start(c.phase, func(cmd *exec.Cmd) {
-				tokens = m.tokens()
+				for begun := time.Now(); len(tokens) == 0 && time.Since(begun) < 30*time.Second; tokens = m.tokens() {
+					time.Sleep(10 * time.Millisecond) // until it is registered
+				}
 				if err := cmd.Process.Signal(c.signal); err != nil {
 					t.Fatal(err)
 				}

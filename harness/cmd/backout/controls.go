@@ -175,7 +175,7 @@ func mutate(all []scenarios.Scenario, n int, seed int64, only string) ([]mutant,
 	var pool []made
 	seen := map[string]bool{}
 	for _, s := range all {
-		if !s.Right() || len(s.Faults) > 0 || s.Alone() || seen[s.Plan.Path] {
+		if !s.Right() || !s.ByItsPlan() || len(s.Faults) > 0 || s.Death != nil || s.Alone() || seen[s.Plan.Path] {
 			continue
 		}
 		seen[s.Plan.Path] = true

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"sync"
 	"time"
 
@@ -139,10 +138,10 @@ func (c *clone) instance(ctx context.Context, of *service.Service, name string, 
 		return "", err
 	}
 	at := here(int(port.Num()))
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
+	client := httpClient()
 	err = environment.Until(ctx, name+" is ready", func(ctx context.Context) error { return proxy.AskReady(ctx, client, at+of.Ready) })
 	if err != nil {
-		return "", fmt.Errorf("%w\n%s", err, lastLines(name, s.Log(name), 5))
+		return "", fmt.Errorf("%w\n%s", err, environment.LastLines(name, s.Log(name), 5))
 	}
 	return at, nil
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/moby/moby/client"
 
 	"backout/harness/environment/gateway"
-	"backout/harness/environment/proxy"
 	"backout/harness/environment/wiring"
 	"backout/harness/fault"
 	"backout/harness/service"
@@ -157,8 +156,4 @@ func (s *stage) reaches(ctx context.Context, from, to string) (bool, error) {
 
 func httpClient() *http.Client {
 	return &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
-}
-
-func askURL(ctx context.Context, client *http.Client, url string) error {
-	return proxy.AskReady(ctx, client, url)
 }

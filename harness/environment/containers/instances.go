@@ -21,7 +21,6 @@ import (
 type instance struct {
 	name    string
 	service *service.Service
-	port    int // inside
 
 	order sync.Mutex // one order at a time
 

@@ -368,7 +368,7 @@ func (s *stage) whileRuns(ctx context.Context, name, what string, does func(cont
 		if why := context.Cause(ctx); why != nil {
 			err = fmt.Errorf("%w: %w", err, why)
 		}
-		return fmt.Errorf("%w\n%s", err, lastLines(name, s.Log(name), 8))
+		return fmt.Errorf("%w\n%s", err, environment.LastLines(name, s.Log(name), 8))
 	}
 	return nil
 }
@@ -394,7 +394,7 @@ func (s *stage) startInstances(ctx context.Context, gate <-chan struct{}) error 
 	var pulling sync.Mutex
 	for _, name := range s.instances {
 		a := s.addresses[name]
-		i := &instance{name: name, service: a.service, port: a.port}
+		i := &instance{name: name, service: a.service}
 		s.mu.Lock()
 		s.running[name] = i
 		s.mu.Unlock()
@@ -471,15 +471,10 @@ func (s *stage) lastWords(of *service.Service) string {
 	out := ""
 	for _, i := range s.Instances() {
 		if i.Service == of.Name {
-			out += lastLines(i.Name, s.Log(i.Name), 5)
+			out += environment.LastLines(i.Name, s.Log(i.Name), 5)
 		}
 	}
 	return out
-}
-
-// lastLines of a log, for an error.
-func lastLines(name, log string, lines int) string {
-	return environment.LastLines(name, log, lines)
 }
 
 const (

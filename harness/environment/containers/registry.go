@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"backout/harness/environment"
+	"backout/harness/environment/proxy"
 	"backout/harness/service"
 )
 
@@ -47,7 +48,7 @@ func (r *registry) run(ctx context.Context) error {
 
 func (r *registry) answers(ctx context.Context) error {
 	ask := httpClient()
-	return environment.Until(ctx, "the registry answers", func(ctx context.Context) error { return askURL(ctx, ask, here(r.port)+"/v2/") })
+	return environment.Until(ctx, "the registry answers", func(ctx context.Context) error { return proxy.AskReady(ctx, ask, here(r.port)+"/v2/") })
 }
 
 // repository of a service's images there.

@@ -80,6 +80,9 @@ const (
 
 // connect makes the run's networks.
 func (e *engine) connect(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
@@ -90,7 +93,7 @@ func (e *engine) connect(ctx context.Context) error {
 			if name != edge {
 				options = append(options, networks.WithInternal())
 			}
-			n, err := networks.New(ctx, options...)
+			n, err := networks.New(unbroken(ctx), options...)
 			mu.Lock()
 			defer mu.Unlock()
 			e.nets[name] = n
@@ -204,7 +207,10 @@ func (e *engine) run(ctx context.Context, b box) (testcontainers.Container, erro
 			options = append(options, networks.WithNetwork([]string{alias}, e.nets[name]))
 		}
 	}
-	c, err := testcontainers.Run(ctx, b.image, options...)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c, err := testcontainers.Run(unbroken(ctx), b.image, options...)
 	if c != nil {
 		e.mu.Lock()
 		e.boxes[b.name] = c
@@ -261,10 +267,17 @@ func (e *engine) remove(ctx context.Context, name string) error {
 	return nil
 }
 
+// unbroken is a context for a request that makes something. When a caller goes away, the engine may still make what it was
+// asked for, after everything was removed; so such a request, which takes a moment, is waited for.
+func unbroken(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
+
 // volume makes a volume of this run.
 func (e *engine) volume(ctx context.Context, name string, options map[string]string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
 	full := e.full(name)
-	_, err := e.client.VolumeCreate(ctx, client.VolumeCreateOptions{Name: full, DriverOpts: options, Labels: map[string]string{Label: e.token}})
+	_, err := e.client.VolumeCreate(unbroken(ctx), client.VolumeCreateOptions{Name: full, DriverOpts: options, Labels: map[string]string{Label: e.token}})
 	if err != nil {
 		return "", fmt.Errorf("make the volume %s: %w", name, err)
 	}
@@ -294,9 +307,21 @@ func absent(err error) bool {
 	return strings.Contains(text, "No such") || strings.Contains(text, "not found") || strings.Contains(text, "no such") || strings.Contains(text, "is already in progress")
 }
 
-// sweep removes all that carries a run's label: containers side by side, then networks, volumes and names of images. It
-// returns a line for each thing that it removed.
+// sweep removes all that carries a run's label, until nothing more of it is found: a script that was killed may have asked for
+// something that is made only now. It returns a line for each thing that it removed.
 func sweep(ctx context.Context, docker *testcontainers.DockerClient, token string) (removed []string, err error) {
+	for {
+		gone, err := sweepOnce(ctx, docker, token)
+		removed = append(removed, gone...)
+		if err != nil || len(gone) == 0 {
+			slices.Sort(removed)
+			return removed, err
+		}
+	}
+}
+
+// sweepOnce removes what is found now: containers side by side, then networks, volumes and names of images.
+func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token string) (removed []string, err error) {
 	mine := client.Filters{}.Add("label", Label+"="+token)
 	var mu sync.Mutex
 	var errs []error
@@ -349,7 +374,6 @@ func sweep(ctx context.Context, docker *testcontainers.DockerClient, token strin
 		}
 	}
 	wg.Wait()
-	slices.Sort(removed)
 	return removed, errors.Join(errs...)
 }
 

@@ -79,8 +79,14 @@ type Server struct {
 	busy     sync.WaitGroup
 }
 
+// longest is what a socket's path may have: sun_path of unix(7) without the zero at its end.
+const longest = 107
+
 // Serve listens on a socket that only our own user may use.
 func Serve(socket string, orders Orders) (*Server, error) {
+	if len(socket) > longest {
+		return nil, fmt.Errorf("listen on %s: its path has %d characters, and that of a socket has at most %d: name a shorter folder with TMPDIR", socket, len(socket), longest)
+	}
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", socket, err)

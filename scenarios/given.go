@@ -42,6 +42,13 @@ func given() []Sentence {
 			d.Logical = true
 			return d.needDatabase()
 		}, nil),
+		sentence(`every commit waits for the streaming replica`, func(d *draft, _ []string) error {
+			if !d.Streaming {
+				return fmt.Errorf("there is no streaming replica to wait for: say first: And a streaming replica")
+			}
+			d.Synchronous = true
+			return nil
+		}, nil),
 		sentence(`{n} journeys per second by {n} users`, func(d *draft, w []string) (err error) {
 			if d.Rate, err = number(w[0]); err != nil {
 				return err

@@ -34,6 +34,14 @@ func then() []Sentence {
 			verdict.EffectsExactlyOnce,
 			verdict.NothingResurrected,
 			verdict.NoPhantoms),
+		sentence(`at most {n} acknowledged writes are lost, because {name}`, func(d *draft, w []string) error {
+			n, err := number(w[0])
+			if err != nil || n != float64(int(n)) || n < 1 {
+				return fmt.Errorf("expected a whole number of writes above 0, found %s; without a budget none may be lost", w[0])
+			}
+			d.Budget = &evidence.Budget{Lost: int(n), Why: w[1]}
+			return nil
+		}, nil),
 		promise(`every node has the schema and the data of before`,
 			verdict.NodesHaveSchema,
 			verdict.NodesHoldSameRows,

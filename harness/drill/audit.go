@@ -112,7 +112,7 @@ func (d *Drill) audit(ctx context.Context) error {
 				return nil
 			})
 		}
-		for _, n := range d.nodes {
+		for _, n := range d.takePart() {
 			ask(func() []evidence.Finding { return postgres.Migrations(ctx, n.Opened, n.target) })
 		}
 		ask(func() []evidence.Finding { return postgres.Leftovers(ctx, d.opened(), d.before) })
@@ -127,7 +127,7 @@ func (d *Drill) audit(ctx context.Context) error {
 	}
 	d.clock(evidence.ClockDataVerified, "")
 	_, acknowledged, _, _ := d.load.Ledger().Count()
-	done("%d acknowledged writes, %d nodes", acknowledged, len(d.nodes))
+	done("%d acknowledged writes, %d nodes", acknowledged, len(d.opened()))
 	if d.refused == nil && d.clear() {
 		d.clock(evidence.ClockAllClear, "")
 	}

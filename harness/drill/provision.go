@@ -80,7 +80,7 @@ func (d *Drill) provision(ctx context.Context) error {
 	work.Go(func() error {
 		err := d.env.Provision(wctx, environment.Need{
 			Service: d.spec.Service, Dependants: d.spec.Dependants, Good: d.spec.Good, Releases: d.spec.Runs,
-			Streaming: d.spec.Streaming, Logical: d.spec.Logical, Rows: d.spec.Rows, Faults: d.spec.FaultKinds(),
+			Streaming: d.spec.Streaming, Logical: d.spec.Logical, Synchronous: d.spec.Synchronous, Rows: d.spec.Rows, Faults: d.spec.FaultKinds(),
 			Progress: func(text string) { d.tell(Progress{Phase: "provisioned", Text: text}) },
 		})
 		if err != nil {

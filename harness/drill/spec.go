@@ -33,11 +33,13 @@ type Spec struct {
 	Bad        *service.Release            // what is deployed and rolled back
 	Plan       *service.Plan
 
-	Streaming bool
-	Logical   bool
-	Rows      map[string]int // table -> rows, over the service's own
-	Rate      float64        // journeys per second
-	Users     int
+	Streaming   bool
+	Logical     bool
+	Synchronous bool             // a commit waits for the streaming replica
+	Budget      *evidence.Budget // what may be lost in all; nil: nothing beyond the service's own budgets
+	Rows        map[string]int   // table -> rows, over the service's own
+	Rate        float64          // journeys per second
+	Users       int
 
 	Second *evidence.Second // a second operator comes; nil: none does
 	Death  *evidence.Death  // the machine dies that runs the plan; nil: it lives
@@ -133,6 +135,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Expect:      s.Expect,
 		Second:      s.Second,
 		Death:       s.Death,
+		Budget:      s.Budget,
 		Herd:        s.Herd,
 		Mutant:      s.Mutant,
 		Faults:      s.Faults,
@@ -191,6 +194,9 @@ func (s *Spec) Lines(o Options) []string {
 		if s.Logical {
 			nodes += ", logical replica"
 		}
+		if s.Synchronous {
+			nodes += "; commits wait for the streaming replica"
+		}
 		if rows := rowText(s.Rows); rows != "" {
 			nodes += " with " + rows
 		}
@@ -244,6 +250,9 @@ func (s *Spec) Lines(o Options) []string {
 			h.Times, rate, h.Seconds, traffic.HerdInFlight(rate, traffic.DefaultTimeout), w.Stability)
 	}
 	say("audit       quiet point; ledger, frozen rows, fingerprints, schema, references, invariants, sequences, jobs, sessions, dependants")
+	if b := s.Budget; b != nil {
+		say("budget      %d acknowledged writes may be lost: %s", b.Lost, b.Why)
+	}
 	said := "" // one sentence may stand for several checks
 	for _, p := range s.Promises {
 		if p.Text != said {

@@ -13,6 +13,7 @@ import (
 	"backout/harness/postgres"
 	"backout/harness/rollback"
 	"backout/harness/service"
+	"backout/harness/verdict"
 )
 
 // The plan's checks ask the drill through rollback.World.
@@ -110,11 +111,20 @@ func (d *Drill) currentStep() trace.SpanContext {
 	return d.runner.Current()
 }
 
-// opened are the nodes with their connections.
-func (d *Drill) opened() []postgres.Opened {
-	all := make([]postgres.Opened, len(d.nodes))
-	for i, n := range d.nodes {
-		all[i] = n.Opened
+// opened are the nodes that take part, with their connections.
+func (d *Drill) opened() (all []postgres.Opened) {
+	for _, n := range d.takePart() {
+		all = append(all, n.Opened)
+	}
+	return all
+}
+
+// takePart are the nodes without those that a fault has removed for good.
+func (d *Drill) takePart() (all []node) {
+	for _, n := range d.nodes {
+		if ask(d, func(f *verdict.Facts, _ evidence.Offset) bool { return len(f.Remaining([]string{n.Name})) > 0 }) {
+			all = append(all, n)
+		}
 	}
 	return all
 }

@@ -24,15 +24,16 @@ type Options struct {
 
 // Need is what a drill wants provisioned.
 type Need struct {
-	Service    *service.Service
-	Dependants []*service.Service
-	Good       *service.Release            // what every instance runs at first
-	Releases   map[string]*service.Release // of dependants: what they run, by service
-	Streaming  bool                        // a hot standby
-	Logical    bool                        // a subscriber
-	Rows       map[string]int              // table -> rows, over the service's own
-	Faults     []string                    // kinds of fault that the drill declares: what they need is prepared
-	Progress   func(text string)           // tells people what takes long; may be nil
+	Service     *service.Service
+	Dependants  []*service.Service
+	Good        *service.Release            // what every instance runs at first
+	Releases    map[string]*service.Release // of dependants: what they run, by service
+	Streaming   bool                        // a hot standby
+	Logical     bool                        // a subscriber
+	Synchronous bool                        // a commit waits until the hot standby has applied it
+	Rows        map[string]int              // table -> rows, over the service's own
+	Faults      []string                    // kinds of fault that the drill declares: what they need is prepared
+	Progress    func(text string)           // tells people what takes long; may be nil
 }
 
 // Environment is a place where one drill happens. It starts nothing before Provision and leaves nothing after Destroy.
@@ -53,13 +54,14 @@ type Environment interface {
 	// Caches are the URLs of the service's caches by name. They are secret, since they hold a password.
 	Caches() map[string]string
 
-	// Variables is what a plan's env may name: DATABASE_URL, DATABASE_URL_STREAMING, DATABASE_URL_LOGICAL, and the names
-	// that caches have in service.yaml, such as CACHE_URL.
+	// Variables is what a plan's env may name: DATABASE_URL, DATABASE_URL_STREAMING, DATABASE_URL_LOGICAL, each also with
+	// ADMIN_ before it for the superuser, and the names that caches have in service.yaml, such as CACHE_URL.
 	// The values are secret where they hold a password.
 	Variables() map[string]string
 
 	// Platform is what every command of a rollout or a plan finds on the machine that it runs on: SUPERVISOR, PROXY,
-	// INSTANCES, RELEASES, and CACHE_CLI where there is a cache. Nothing in it is secret.
+	// INSTANCES, RELEASES, CACHE_CLI where there is a cache, and PRIMARY_INSIDE, where other nodes find the primary, as
+	// host:port. Nothing in it is secret.
 	Platform() map[string]string
 
 	// URL is where traffic for a service goes in, or where a stub of it, "SERVICE/STUB", is called. A stub tells the harness

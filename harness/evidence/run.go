@@ -29,6 +29,7 @@ type Run struct {
 	Nodes      []string  `json:"nodes"`     // Postgres nodes, by name; none without a database
 
 	Second *Second `json:"second,omitempty"` // a second operator starts the same rollback
+	Budget *Budget `json:"budget,omitempty"` // acknowledged writes that may be lost, those included that took one back
 	Death  *Death  `json:"death,omitempty"`  // the machine dies that runs the rollback
 	Herd   *Herd   `json:"herd,omitempty"`   // clients come back when service is restored
 
@@ -84,7 +85,7 @@ type Service struct {
 
 // Budget allows so many acknowledged writes of a journey to be lost, for a reason that is written.
 type Budget struct {
-	Journey string `json:"journey"`
+	Journey string `json:"journey,omitempty"` // empty in Run.Budget: all journeys together
 	Lost    int    `json:"lost"`
 	Why     string `json:"why"`
 }

@@ -67,7 +67,7 @@ func machines() []string { return []string{OnInstance, OnPrimary, OnStreaming, O
 
 // Kinds is the list.
 func Kinds() []Kind {
-	return []Kind{pause(), kill(), cut(), slow(), drop(), disk(), lag(), reader(), clock(), registry()}
+	return []Kind{pause(), kill(), cut(), slow(), drop(), disk(), lag(), reader(), clock(), registry(), failover()}
 }
 
 // Find is the kind of a declared fault.

@@ -21,6 +21,10 @@ type Place struct {
 	// Reaches says whether a connection from one to the other comes about on that network now.
 	Reaches func(ctx context.Context, from, to string) (bool, error)
 
+	// Lead has everybody who connects to one node by its address reach another one from now on. Instances, scripts and the
+	// harness itself do, where the drill has declared a failover.
+	Lead func(ctx context.Context, from, to string) error
+
 	// Link changes all connections from the instances of a service to its database, those that are open too.
 	Link func(ctx context.Context, service string, to LinkState) error
 	// LinkState measures through the link now: how long an answer takes, and whether one comes at all.

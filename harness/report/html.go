@@ -547,6 +547,9 @@ func (m *Model) figures() []figure {
 	for _, b := range m.Run.Service.Budgets {
 		risk.Note += fmt.Sprintf(" Budget of %s: %d, because %s.", b.Journey, b.Lost, b.Why)
 	}
+	if b := m.Run.Budget; b != nil {
+		risk.Note += fmt.Sprintf(" Budget of all together: %d, because %s.", b.Lost, b.Why)
+	}
 	return []figure{speed, complete, silence, risk}
 }
 

@@ -15,9 +15,15 @@ const mostDetails = 40
 func (j *judging) findings(check string) []numbered[evidence.Finding] {
 	var all []numbered[evidence.Finding]
 	for _, x := range j.f.findings {
-		if x.v.Check == check && !j.f.aboutRemoved(x.v.Of) {
-			all = append(all, x)
+		if x.v.Check != check || j.f.aboutRemoved(x.v.Of) {
+			continue
 		}
+		if e := j.f.effects[x.v.Of]; check == evidence.CheckEffects && e != nil && j.tally.withinBudget {
+			left := *x.v // what a write that may be lost would have caused may be lost with it
+			left.Bad -= int64(e.ofLost)
+			x.v = &left
+		}
+		all = append(all, x)
 	}
 	slices.SortStableFunc(all, func(a, b numbered[evidence.Finding]) int { return cmp.Compare(a.v.Of, b.v.Of) })
 	return all
@@ -379,7 +385,7 @@ func writesExactlyOnce(j *judging) result {
 		plural(t.lost, "is", "are"), j.lossesByWindow()), lost, absent)
 	add(t.duplicated, fmt.Sprintf("%s there more than once", count(int64(t.duplicated), "write is", "writes are")), duplicated)
 	add(t.transformed, "not as sent: "+strings.Join(t.undeclared, "; "), transformed)
-	if t.lost > 0 {
+	if len(a.bad) > 0 {
 		a.details = append(a.details, t.overspent...)
 	}
 	if t.unchecked > 0 {
@@ -443,11 +449,18 @@ func effectsExactlyOnce(j *judging) result {
 	}
 	for _, name := range sorted(names) {
 		e := j.f.effects[name]
+		wrong := e.wrong
+		if j.tally.withinBudget {
+			wrong -= e.ofLost
+		}
+		if wrong == 0 {
+			continue
+		}
 		said := slices.ContainsFunc(j.findings(evidence.CheckEffects), func(x numbered[evidence.Finding]) bool {
 			return x.v.Of == name && x.v.Asked && x.v.Bad > 0
 		})
 		if !said {
-			a.bad = append(a.bad, fmt.Sprintf("%s of %s did not happen as often as it should", count(int64(e.wrong), "write", "writes"), name))
+			a.bad = append(a.bad, fmt.Sprintf("%s of %s did not happen as often as it should", count(int64(wrong), "write", "writes"), name))
 		}
 		for _, x := range e.examples {
 			a.details = append(a.details, fmt.Sprintf("  %s %s: %s", name, x.text(), count(int64(x.rows), "time", "times")))
@@ -473,7 +486,11 @@ func nothingResurrected(j *judging) result {
 		a.open = append(a.open, fmt.Sprintf("%s of %s that were taken back were not looked up", number(int64(t.cancelledUnchecked)), number(int64(t.cancelled))))
 	}
 	a.asked = t.cancelled - t.cancelledUnchecked
-	return a.result(fmt.Sprintf("%s taken back and not there", count(int64(t.cancelled), "write was", "writes were")))
+	good := fmt.Sprintf("%s taken back and not there", count(int64(t.cancelled-t.takenBackLost), "write was", "writes were"))
+	if t.takenBackLost > 0 {
+		good += "; of " + number(int64(t.takenBackLost)) + " more that was lost, which the budget allows"
+	}
+	return a.result(good)
 }
 
 func noPhantoms(j *judging) result {

@@ -85,8 +85,8 @@ func (f *Facts) removed(name string) *evidence.DeclaredFault {
 	return nil
 }
 
-// remaining are those that take part: what a declared fault has removed for good is judged no more.
-func (f *Facts) remaining(names []string) []string {
+// Remaining are those instances or nodes that take part: what a declared fault has removed for good is judged no more.
+func (f *Facts) Remaining(names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return f.removed(name) != nil })
 }
 

@@ -59,7 +59,7 @@ func Judge(f *Facts) Verdict {
 
 func newJudging(f *Facts) *judging {
 	run := *f.run
-	run.Instances, run.Nodes = f.remaining(run.Instances), f.remaining(run.Nodes)
+	run.Instances, run.Nodes = f.Remaining(run.Instances), f.Remaining(run.Nodes)
 	j := &judging{f: f, run: &run, tally: f.tally(), users: unknown, whole: unknown}
 	j.end, j.watched = f.clock(evidence.ClockWatchEnded)
 	if !j.watched {

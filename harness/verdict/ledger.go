@@ -69,6 +69,7 @@ type broken struct {
 // effect is what is known of writes whose effect did not happen as often as it should.
 type effect struct {
 	wrong    int
+	ofLost   int // of them those that did not happen for a write that is lost itself
 	examples []broken
 }
 
@@ -165,6 +166,9 @@ func (l *ledger) audited(n int64, e *evidence.Write) {
 			l.effects[strings.Clone(e.Effect)] = of
 		}
 		of.wrong++
+		if i, is := l.place[compact(e.Key)]; is && e.Fate == evidence.Lost && l.writes[i].fate == lost {
+			of.ofLost++
+		}
 		if len(of.examples) < examplesEach {
 			of.examples = append(of.examples, broken{fate: is, key: strings.Clone(e.Key), journey: strings.Clone(e.Journey), rows: e.Rows, n: n})
 		}
@@ -245,7 +249,9 @@ type tally struct {
 	undeclared         []string // transformations beyond those
 	cancelled          int      // taken back for certain
 	cancelledUnchecked int
-	resurrected        int
+	resurrected        int  // beyond the drill's budget
+	takenBackLost      int  // within it: there again, because taking it back was lost
+	withinBudget       bool // what is lost is within the drill's budget
 	phantoms           int
 	seen               int // writes that the log has anything of
 	windows            []Window
@@ -258,6 +264,7 @@ func (f *Facts) tally() tally {
 		t.windows[i] = Window{Name: name, Fates: map[string]int{}}
 	}
 	losses := map[uint16]int{}
+	lostInAll, back := 0, 0 // writes, and what was to take one back
 	type change struct {
 		journey uint16
 		field   string
@@ -279,6 +286,12 @@ func (f *Facts) tally() tally {
 		t.seen++
 		if w.fate == lost && w.outcome == acknowledged {
 			losses[w.journey]++
+			if w.cancel != acknowledged {
+				lostInAll++
+			}
+		}
+		if w.fate == resurrected || w.cancelFate == resurrected {
+			back++
 		}
 		if w.fate == transformed && judged(w) {
 			for name := range strings.SplitSeq(f.shapes.is(w.shape), ", ") {
@@ -328,6 +341,16 @@ func (f *Facts) tally() tally {
 			t.overspent = append(t.overspent, number(int64(n))+" writes of "+b.Journey+" are lost, "+number(int64(b.Lost))+" may be")
 		}
 	}
+	all := false // what is lost is within the drill's budget
+	if b := f.run.Budget; b != nil && lostInAll+back > 0 {
+		text := number(int64(lostInAll)) + " acknowledged " + plural(lostInAll, "write", "writes") + " and the taking back of " + number(int64(back))
+		if all = lostInAll+back <= b.Lost; all {
+			t.budgets = append(t.budgets, text+" are lost, "+number(int64(b.Lost))+" in all may be: "+b.Why)
+		} else {
+			t.overspent = append(t.overspent, text+" are lost, "+number(int64(b.Lost))+" in all may be")
+		}
+		t.withinBudget = all
+	}
 	each(func(w *write) {
 		win := &t.windows[f.window(w)]
 		gone := w.cancel == acknowledged
@@ -335,7 +358,10 @@ func (f *Facts) tally() tally {
 			t.phantoms++
 		}
 		back := w.fate == resurrected || w.cancelFate == resurrected
-		if back {
+		switch {
+		case back && all:
+			t.takenBackLost++
+		case back:
 			t.resurrected++
 		}
 		if gone {
@@ -379,7 +405,7 @@ func (f *Facts) tally() tally {
 		case is == duplicated:
 			t.duplicated++
 		case is == lost, is == absent: // it was acknowledged: not there is lost
-			if !(is == lost && spared[w.journey]) {
+			if !(is == lost && (all || spared[w.journey])) {
 				t.lost++
 			}
 		}

@@ -150,10 +150,10 @@ func (f *Facts) parts(now tick) []part {
 		f.blind(&p)
 		all = append(all, p)
 	}
-	for _, name := range f.remaining(f.run.Instances) {
+	for _, name := range f.Remaining(f.run.Instances) {
 		add(f.instancePart(name, now))
 	}
-	for _, name := range f.remaining(f.run.Nodes) {
+	for _, name := range f.Remaining(f.run.Nodes) {
 		add(f.nodePart(name, now, mostLag))
 		add(f.schemaPart(name, now))
 	}

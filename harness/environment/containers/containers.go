@@ -26,6 +26,7 @@ import (
 	"backout/harness/environment/gateway"
 	"backout/harness/environment/ports"
 	"backout/harness/environment/wiring"
+	"backout/harness/postgres"
 	"backout/harness/service"
 )
 
@@ -65,6 +66,7 @@ type stage struct {
 	projects  map[*service.Service]*project // that compose files describe
 	versions  map[string]string
 	linkPorts map[string]int // in the gateway, by linkName; nil: nothing is disturbed
+	leads     string         // the node to which the primary's address leads; empty: to the primary
 	registry  *registry      // where the drill declares that it fails
 	use       use
 
@@ -269,6 +271,7 @@ func (s *stage) Variables() map[string]string {
 			key += "_" + strings.ToUpper(role)
 		}
 		vars[key] = s.outside.DatabaseURL(name, role, wiring.Migrator(name))
+		vars["ADMIN_"+key] = s.outside.DatabaseURL(name, role, postgres.Superuser)
 	}
 	return vars
 }
@@ -297,6 +300,9 @@ func (s *stage) Platform() map[string]string {
 	}
 	if s.outside.Cache != 0 {
 		all["CACHE_CLI"] = filepath.Join(s.dir, "bin", "cache-cli")
+	}
+	if port := s.inside.Ports["primary"]; port != 0 {
+		all["PRIMARY_INSIDE"] = fmt.Sprintf("%s:%d", s.inside.Hosts["primary"], port)
 	}
 	if p := s.projects[s.need.Service]; p != nil {
 		all["COMPOSE"] = p.script
@@ -350,7 +356,11 @@ func (s *stage) Nodes() []service.Node {
 	var all []service.Node
 	for _, role := range []string{"primary", "streaming", "logical"} {
 		if n := s.nodes[role]; n != nil && s.need.Service.Database != nil {
-			all = append(all, service.Node{Name: role, Role: role, URL: n.URL(s.password, s.need.Service.Name), PID: n.PID})
+			runs := n
+			if role == "primary" && s.leads != "" {
+				runs = s.nodes[s.leads]
+			}
+			all = append(all, service.Node{Name: role, Role: role, URL: n.URL(s.password, s.need.Service.Name), PID: runs.PID})
 		}
 	}
 	return all

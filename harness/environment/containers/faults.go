@@ -68,6 +68,7 @@ func (s *stage) Faults() fault.Place {
 			return err
 		},
 	}
+	p.Lead = s.lead
 	p.Link = func(ctx context.Context, of string, to fault.LinkState) error {
 		text, err := json.Marshal(to)
 		if err != nil {
@@ -104,6 +105,25 @@ func (s *stage) Faults() fault.Place {
 	p.StartRegistry = func(ctx context.Context) error { return s.registry.start(ctx) }
 	p.Pull = func(ctx context.Context, release string) error { return s.registry.can(ctx, release) }
 	return p
+}
+
+// lead has the primary's two addresses, for services and for the harness, lead to another node.
+func (s *stage) lead(ctx context.Context, from, to string) error {
+	if from != "primary" || s.inside.Hosts["primary"] != inGateway {
+		return fmt.Errorf("%s has no address that can be led elsewhere: the drill did not declare a failover of it", from)
+	}
+	for _, way := range []struct {
+		port int
+		host string
+	}{{s.outside.Ports["primary"], to + ".observed"}, {s.inside.Ports["primary"], to}} {
+		if _, err := s.remote.Order(ctx, "lead", strconv.Itoa(way.port), fmt.Sprintf("%s:%d", way.host, postgresPort)); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leads = to
+	return nil
 }
 
 // eachLink does something to every link of a service.

@@ -126,7 +126,7 @@ func (s *stage) cluster(ctx context.Context, roles []string, gate <-chan struct{
 	for _, role := range roles {
 		nodes[role] = s.nodes[role].Node
 	}
-	return func(ctx context.Context) error { return r.InSync(ctx, nodes, s.password) }, nil
+	return func(ctx context.Context) error { return r.InSync(ctx, nodes, s.password, s.need.Synchronous) }, nil
 }
 
 // disk is how a node's volume is made: of fixed size where a drill fills it.

@@ -190,6 +190,14 @@ func (s *stage) wire() error {
 		outside.Ports[role] = port
 		s.inside.Hosts[role], s.inside.Ports[role] = role, postgresPort
 	}
+	if slices.Contains(s.need.Faults, "failover") {
+		// Everybody reaches the primary through the gateway, which can lead to another node.
+		port, err := s.lease()
+		if err != nil {
+			return err
+		}
+		s.inside.Hosts["primary"], s.inside.Ports["primary"] = inGateway, port
+	}
 	if len(wiring.Caches(s.need)) > 0 {
 		port, err := s.lease()
 		if err != nil {
@@ -288,6 +296,9 @@ func (s *stage) startGateway(ctx context.Context) error {
 	for role, port := range s.outside.Ports {
 		add(port, fmt.Sprintf("%s.observed:%d", role, postgresPort))
 	}
+	if s.inside.Hosts["primary"] == inGateway {
+		c.Ways = append(c.Ways, gateway.Way{Port: s.inside.Ports["primary"], To: fmt.Sprintf("primary:%d", postgresPort)})
+	}
 	if s.outside.Cache != 0 {
 		add(s.outside.Cache, fmt.Sprintf("cache.observed:%d", redisPort))
 	}
@@ -319,7 +330,11 @@ func (s *stage) startGateway(ctx context.Context) error {
 			c.Links = map[string]gateway.Way{}
 		}
 		_, node, _ := strings.Cut(name, "/")
-		c.Links[name] = gateway.Way{Port: port, To: fmt.Sprintf("%s:%d", node, postgresPort)}
+		to := fmt.Sprintf("%s:%d", s.inside.Hosts[node], s.inside.Ports[node])
+		if s.inside.Hosts[node] == inGateway {
+			to = fmt.Sprintf("127.0.0.1:%d", s.inside.Ports[node])
+		}
+		c.Links[name] = gateway.Way{Port: port, To: to}
 	}
 	text, err := json.Marshal(c)
 	if err != nil {

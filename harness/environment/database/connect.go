@@ -1,7 +1,6 @@
 package database
 
 import (
-	"backout/harness/postgres"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
+
+	"backout/harness/environment"
+	"backout/harness/postgres"
 )
 
 // QuickRetry lets a replica that could not connect try again soon. It holds only until the replicas are in sync: in the
@@ -44,10 +46,12 @@ func (r Recipe) Secure(ctx context.Context, n Node, was, password string, dropSl
 	return nil
 }
 
-// InSync connects the logical replica and waits until the replicas, by role, have all that the primary has.
-func (r Recipe) InSync(ctx context.Context, nodes map[string]Node, password string) error {
+// InSync connects the logical replica and waits until the replicas, by role, have all that the primary has. From then on, if
+// that is asked for, a commit waits for the streaming replica.
+func (r Recipe) InSync(ctx context.Context, nodes map[string]Node, password string, synchronous bool) error {
 	primary := nodes["primary"]
 	url := primary.URL(password, "postgres")
+	whole := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	for role, node := range nodes {
 		switch role {
@@ -75,7 +79,32 @@ func (r Recipe) InSync(ctx context.Context, nodes map[string]Node, password stri
 			})
 		}
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil || !synchronous {
+		return err
+	}
+	return waitForStandby(whole, url)
+}
+
+// waitForStandby has every commit wait until the standby named streaming has applied it. It is set on this node alone, not in what
+// all nodes share: a standby that is promoted has nobody to wait for.
+func waitForStandby(ctx context.Context, url string) error {
+	return Use(ctx, url, func(c *pgx.Conn) error {
+		for _, text := range []string{"alter system set synchronous_commit = 'remote_apply'", "alter system set synchronous_standby_names = 'streaming'", "select pg_reload_conf()"} {
+			if err := Run(ctx, c, text); err != nil {
+				return fmt.Errorf("have commits wait for the streaming replica: %w", err)
+			}
+		}
+		return environment.Until(ctx, "commits wait for the streaming replica", func(ctx context.Context) error {
+			var state string
+			if err := c.QueryRow(ctx, "select sync_state from pg_stat_replication where application_name = 'streaming'").Scan(&state); err != nil {
+				return err
+			}
+			if state != "sync" {
+				return fmt.Errorf("it is %s, not sync", state)
+			}
+			return nil
+		})
+	})
 }
 
 func slowAgain(ctx context.Context, node Node, password string) error {

@@ -15,7 +15,6 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -75,6 +74,7 @@ func Run(stderr io.Writer) int {
 // gateway is what runs.
 type gateway struct {
 	config Config
+	ways   map[int]*links.Forward  // by port
 	users  map[string]*proxy.Proxy // by service
 	of     map[string]*proxy.Proxy // by instance
 	links  *links.Set
@@ -82,16 +82,19 @@ type gateway struct {
 }
 
 func serve(ctx context.Context, c Config) (err error) {
-	g := &gateway{config: c, users: map[string]*proxy.Proxy{}, of: map[string]*proxy.Proxy{}}
+	g := &gateway{config: c, ways: map[int]*links.Forward{}, users: map[string]*proxy.Proxy{}, of: map[string]*proxy.Proxy{}}
 	defer func() {
 		for _, f := range g.close {
 			err = errors.Join(err, f())
 		}
 	}()
 	for _, w := range c.Ways {
-		if err := g.way(ctx, w); err != nil {
+		f, err := links.NewForward(listen(w.Port), w.To)
+		if err != nil {
 			return err
 		}
+		g.close = append(g.close, f.Close)
+		g.ways[w.Port] = f
 	}
 	for port, s := range c.Stubs {
 		b, err := proxy.ServeStub(s, listen(port))
@@ -123,62 +126,6 @@ func serve(ctx context.Context, c Config) (err error) {
 }
 
 func listen(port int) string { return net.JoinHostPort("", strconv.Itoa(port)) }
-
-// way listens on a port and passes each connection on to a connection of its own.
-func (g *gateway) way(ctx context.Context, w Way) error {
-	l, err := net.Listen("tcp", listen(w.Port))
-	if err != nil {
-		return err
-	}
-	var open sync.WaitGroup
-	ctx, stop := context.WithCancel(ctx)
-	open.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return // closed
-			}
-			open.Go(func() { pass(ctx, in.(*net.TCPConn), w.To) })
-		}
-	})
-	g.close = append(g.close, func() error {
-		stop()
-		err := l.Close()
-		open.Wait()
-		return err
-	})
-	return nil
-}
-
-// pass copies in both directions. When either side resets the connection, so is the other: who dialled must see the
-// difference between an end and a break.
-func pass(ctx context.Context, in *net.TCPConn, to string) {
-	defer in.Close()
-	dialer := net.Dialer{Timeout: 5 * time.Second}
-	conn, err := dialer.DialContext(ctx, "tcp", to)
-	if err != nil {
-		_ = in.SetLinger(0) // a reset, as near to a refused connection as one that was accepted can come
-		return
-	}
-	out := conn.(*net.TCPConn)
-	defer out.Close()
-	stop := context.AfterFunc(ctx, func() { in.Close(); out.Close() })
-	defer stop()
-	var both sync.WaitGroup
-	both.Go(func() { half(out, in) })
-	both.Go(func() { half(in, out) })
-	both.Wait()
-}
-
-func half(to, from *net.TCPConn) {
-	if _, err := io.Copy(to, from); err != nil {
-		_ = to.SetLinger(0)
-		to.Close()
-		from.Close()
-		return
-	}
-	_ = to.CloseWrite()
-}
 
 // An order is a POST of a JSON list of words; the answer's body is what it found, or with status 409 what went wrong.
 func (g *gateway) control(ctx context.Context) error {
@@ -249,7 +196,7 @@ type Measured struct {
 	Open   bool
 }
 
-// link carries out an order about a link.
+// link carries out an order about a link or a way.
 func (g *gateway) link(ctx context.Context, words []string) (out string, is bool, err error) {
 	switch {
 	case words[0] == "link" && len(words) == 3:
@@ -265,6 +212,13 @@ func (g *gateway) link(ctx context.Context, words []string) (out string, is bool
 		}
 		text, err := json.Marshal(m)
 		return string(text), true, err
+	case words[0] == "lead" && len(words) == 3:
+		port, err := strconv.Atoi(words[1])
+		if err != nil || g.ways[port] == nil {
+			return "", true, fmt.Errorf("no way has the port %q", words[1])
+		}
+		g.ways[port].Lead(words[2])
+		return "", true, nil
 	}
 	return "", false, nil
 }

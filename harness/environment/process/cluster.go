@@ -66,7 +66,6 @@ func (m *machine) copyNode(ctx context.Context, t *template, role, dir string) e
 // cluster starts the nodes of a drill from copies of the template, with new passwords. It returns when the services may
 // connect; inSync waits for the replicas.
 func (m *machine) cluster(ctx context.Context, t *template, r database.Recipe, roles []string) (inSync func(context.Context) error, err error) {
-	port := m.wiring.Ports
 	all := make([]*node, len(roles))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, role := range roles {
@@ -81,11 +80,11 @@ func (m *machine) cluster(ctx context.Context, t *template, r database.Recipe, r
 					return err
 				}
 			}
-			auto := database.AutoConf(role, database.Node{InHost: "127.0.0.1", InPort: port["primary"]}, m.password)
+			auto := database.AutoConf(role, database.Node{InHost: "127.0.0.1", InPort: m.listens("primary")}, m.password)
 			if err := os.WriteFile(filepath.Join(dir, "postgresql.auto.conf"), []byte(auto), 0o600); err != nil {
 				return err
 			}
-			n := &node{name: role, start: postgres.Start{Dir: dir, Port: port[role], Settings: r.Settings, LogFile: filepath.Join(m.dir, "logs", role+".log")}}
+			n := &node{name: role, start: postgres.Start{Dir: dir, Port: m.listens(role), Settings: r.Settings, LogFile: filepath.Join(m.dir, "logs", role+".log")}}
 			server, err := m.startNode(gctx, role, n.start)
 			if err != nil {
 				return fmt.Errorf("%w\nif its files are damaged, remove %s", err, t.dir)
@@ -109,7 +108,7 @@ func (m *machine) cluster(ctx context.Context, t *template, r database.Recipe, r
 	for _, n := range all {
 		nodes[n.name] = here(n.now())
 	}
-	return func(ctx context.Context) error { return r.InSync(ctx, nodes, m.password) }, nil
+	return func(ctx context.Context) error { return r.InSync(ctx, nodes, m.password, m.need.Synchronous) }, nil
 }
 
 // secure gives a copied node the run's passwords.

@@ -26,8 +26,56 @@ func (m *machine) Faults() fault.Place {
 		State: m.stateOf,
 		Pause: m.pause, Resume: m.resume,
 		Kill: m.kill, Start: m.start,
+		Lead: m.lead,
 		Link: m.setLink, LinkState: m.linkState,
 	}
+}
+
+// openPrimary gives the primary an address of its own behind the one by which everybody reaches it, when the drill wants it to
+// fail over.
+func (m *machine) openPrimary() error {
+	if m.wiring.Ports["primary"] == 0 || !slices.Contains(m.need.Faults, "failover") {
+		return nil
+	}
+	own, err := ports.Take()
+	if err != nil {
+		return err
+	}
+	m.leases = append(m.leases, own)
+	name := m.wiring.Ports["primary"]
+	if m.forward, err = links.NewForward(fmt.Sprintf("127.0.0.1:%d", name), fmt.Sprintf("127.0.0.1:%d", own.Port)); err != nil {
+		return err
+	}
+	m.onDestroy("the primary's address", func(context.Context) error { return m.forward.Close() })
+	m.primaryPort = own.Port
+	return nil
+}
+
+// listens is the port on which a node itself listens.
+func (m *machine) listens(role string) int {
+	if role == "primary" && m.primaryPort != 0 {
+		return m.primaryPort
+	}
+	return m.wiring.Ports[role]
+}
+
+// lead has the address of the primary lead to another node.
+func (m *machine) lead(_ context.Context, from, to string) error {
+	if m.forward == nil || from != "primary" {
+		return fmt.Errorf("%s has no address that can be led elsewhere: the drill did not declare a failover of it", from)
+	}
+	_, n, err := m.subject(to)
+	if err != nil {
+		return err
+	}
+	if n == nil {
+		return fmt.Errorf("%s is no node", to)
+	}
+	m.forward.Lead(fmt.Sprintf("127.0.0.1:%d", m.listens(to)))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leads = n
+	return nil
 }
 
 // subject is what a fault is done to: an instance, or else a node.

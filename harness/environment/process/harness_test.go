@@ -122,7 +122,7 @@ func TestWithoutReplicasThereAreNone(t *testing.T) {
 	if n := m.Nodes(); len(n) != 1 || n[0].Name != "primary" {
 		t.Errorf("nodes %v", n)
 	}
-	if v := m.Variables(); len(v) != 1 || v["DATABASE_URL"] == "" {
+	if v := m.Variables(); len(v) != 2 || v["DATABASE_URL"] == "" || v["ADMIN_DATABASE_URL"] == "" {
 		t.Errorf("variables %v", v)
 	}
 	slots, err := database.Ask[int](context.Background(), m.Nodes()[0].URL, "select count(*) from pg_replication_slots")

@@ -70,6 +70,9 @@ type machine struct {
 	nodes        []*node
 	links        *links.Set // between services and their databases; nil: nobody wants to disturb them
 	linkPorts    map[string]int
+	forward      *links.Forward // the primary's address; nil: its own
+	primaryPort  int            // behind it
+	leads        *node          // to which that address leads now; nil: to the primary
 	leases       []*ports.Lease
 	cleanups     []*cleanup
 	clones       int
@@ -284,6 +287,7 @@ func (m *machine) Variables() map[string]string {
 			key += "_" + strings.ToUpper(n.name)
 		}
 		vars[key] = m.wiring.DatabaseURL(name, n.name, wiring.Migrator(name))
+		vars["ADMIN_"+key] = m.wiring.DatabaseURL(name, n.name, postgres.Superuser)
 	}
 	return vars
 }
@@ -313,6 +317,9 @@ func (m *machine) Platform() map[string]string {
 	if m.cacheProgram.Client != "" {
 		all["CACHE_CLI"] = m.cacheProgram.Client
 	}
+	if port := m.wiring.Ports["primary"]; port != 0 {
+		all["PRIMARY_INSIDE"] = fmt.Sprintf("127.0.0.1:%d", port)
+	}
 	return all
 }
 
@@ -339,9 +346,15 @@ func (m *machine) Nodes() []service.Node {
 	defer m.mu.Unlock()
 	var all []service.Node
 	for _, n := range m.nodes {
-		server := n.now()
+		server, at := n.now(), n.now().URL(m.password, m.need.Service.Name)
+		if n.name == "primary" && m.forward != nil {
+			at = postgres.URL("127.0.0.1", m.wiring.Ports["primary"], postgres.Superuser, m.password, m.need.Service.Name)
+			if m.leads != nil {
+				server = m.leads.now()
+			}
+		}
 		all = append(all, service.Node{Name: n.name, Role: n.name,
-			URL: server.URL(m.password, m.need.Service.Name),
+			URL: at,
 			PID: func() int {
 				select {
 				case <-server.Wait():

@@ -174,6 +174,9 @@ func (m *machine) wire() error {
 		m.wiring.Cache = l.Port
 		m.mu.Unlock()
 	}
+	if err := m.openPrimary(); err != nil {
+		return err
+	}
 	if err := m.openLinks(); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ drill: build tools ## run the drills of the gate and write their report
 CONTAINERS = $(addprefix features/,containers/redeploys-by-tag.feature containers/compose-up.feature containers/blue-green.feature \
 	containers/one-shot-job.feature controls/job-of-the-old-image.feature faults/a-replica-is-cut-off.feature faults/the-registry-is-down.feature \
 	faults/an-instance-is-late.feature:12 faults/a-node-is-away.feature:22 faults/connections.feature faults/replication-lags.feature:7 \
-	faults/a-long-reader.feature faults/two-operators.feature faults/the-machine-dies.feature faults/clients-come-back.feature \
+	faults/a-long-reader.feature faults/the-primary-fails-over.feature:13 faults/two-operators.feature faults/the-machine-dies.feature faults/clients-come-back.feature \
 	database/drops-a-column.feature database/moves-refunds.feature services/changes-tokens.feature services/poisons-cache.feature)
 
 drill-containers: PARALLEL = 1

@@ -46,12 +46,15 @@ func TestFaultsAreDeclared(t *testing.T) {
 		"the streaming replica is killed before step 2, for good":                {Kind: "kill", Of: "streaming", Before: 2, ForGood: true, Text: "the streaming replica is killed"},
 		"the connections of shop to its database are slowed by 200 ms before step 1, until step 2 has ended": {Kind: "slow", Of: "shop", Seconds: 0.2, Before: 1, Until: 2,
 			Text: "the connections of shop to its database are slowed by 200 ms"},
-		"the connections of shop to its database are dropped before step 1":      {Kind: "drop", Of: "shop", Before: 1, Text: "the connections of shop to its database are dropped"},
-		"the disk of the primary is full before step 2":                          {Kind: "disk", Of: "primary", Before: 2, Text: "the disk of the primary is full"},
-		"the streaming replica lags by 5 seconds while it is rolled back":        {Kind: "lag", Of: "streaming", Seconds: 5, Before: 1, Text: "the streaming replica lags by 5 seconds"},
-		"a long reader on the streaming replica holds back replay before step 2": {Kind: "reader", Of: "streaming", Before: 2, Text: "a long reader on the streaming replica holds back replay"},
-		"the clock of the primary is 90 seconds behind before step 1":            {Kind: "clock", Of: "primary", Seconds: -90, Before: 1, Text: "the clock of the primary is 90 seconds behind"},
-		"the registry is down while it is rolled back":                           {Kind: "registry", Of: "v1", Before: 1, Text: "the registry is down"},
+		"the connections of shop to its database are dropped before step 1":       {Kind: "drop", Of: "shop", Before: 1, Text: "the connections of shop to its database are dropped"},
+		"the disk of the primary is full before step 2":                           {Kind: "disk", Of: "primary", Before: 2, Text: "the disk of the primary is full"},
+		"the streaming replica lags by 5 seconds while it is rolled back":         {Kind: "lag", Of: "streaming", Seconds: 5, Before: 1, Text: "the streaming replica lags by 5 seconds"},
+		"a long reader on the streaming replica holds back replay before step 2":  {Kind: "reader", Of: "streaming", Before: 2, Text: "a long reader on the streaming replica holds back replay"},
+		"the clock of the primary is 90 seconds behind before step 1":             {Kind: "clock", Of: "primary", Seconds: -90, Before: 1, Text: "the clock of the primary is 90 seconds behind"},
+		"the registry is down while it is rolled back":                            {Kind: "registry", Of: "v1", Before: 1, Text: "the registry is down"},
+		"the primary fails over to the streaming replica before step 2, for good": {Kind: "failover", Of: "streaming", Before: 2, ForGood: true, Text: "the primary fails over to the streaming replica"},
+		"the primary fails over to the streaming replica, which is 1 seconds behind before step 2, for good": {Kind: "failover", Of: "streaming", Seconds: 1, Before: 2, ForGood: true,
+			Text: "the primary fails over to the streaming replica, which is 1 seconds behind"},
 	} {
 		s, err := compileWith(t, line)
 		if err != nil {
@@ -85,6 +88,8 @@ func TestWhatCannotBeDisturbedIsSaidBeforeAnythingStarts(t *testing.T) {
 		"the connections of shop to its database are slowed by 0 ms before step 1": "expected more than 0 ms",
 		"the clock of the primary is 1 seconds ahead before step 1":                "expected more than 1 s",
 		"the registry is down before step 1, for good":                             "takes nothing away",
+		"the primary fails over to the streaming replica before step 2":            "what was promoted stays the primary",
+		"the primary fails over to shop-2 before step 2, for good":                 "it can be done to streaming only, and shop-2 is none",
 	} {
 		if _, err := compileWith(t, line); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s:\nexpected ... %s ...\nfound %v", line, want, err)

@@ -42,16 +42,22 @@ func TestFaultCycles(t *testing.T) {
 	for _, name := range drill.EnvironmentNames() {
 		// A disk of fixed size is in memory, and does not outlive the node whose it is: it has a stage of its own.
 		for part, belongs := range map[string]func(kind string) bool{
-			name: func(kind string) bool { return kind != "disk" }, name + " disk": func(kind string) bool { return kind == "disk" },
+			name: func(kind string) bool { return kind != "disk" && kind != "failover" }, name + " disk": func(kind string) bool { return kind == "disk" },
 		} {
 			t.Run(part, func(t *testing.T) {
 				cycle(t, name, cycles, drill.Place{Self: []string{backout, "ctl"}, Gateway: []string{backout, "gateway"}}, belongs)
 			})
 		}
+		// What has failed over stays so: each has a stage of its own.
+		t.Run(name+" failover", func(t *testing.T) {
+			failOver(t, name, cycles, drill.Place{Self: []string{backout, "ctl"}, Gateway: []string{backout, "gateway"}})
+		})
 	}
 }
 
-func cycle(t *testing.T, name string, cycles int, place drill.Place, belongs func(kind string) bool) {
+// provisioned is a stage of the sample with replicas, where the environment can have one.
+func provisioned(ctx context.Context, t *testing.T, name string, place drill.Place, kinds func(fault.Place) []string) (drill.Spec, environment.Environment, []string) {
+	t.Helper()
 	all, _ := compiled(t, filepath.Join(features, "database/adds-a-column.feature"))
 	s := all[0].Spec
 	if lacks := drill.Lacks(name, &s); lacks != "" {
@@ -61,30 +67,71 @@ func cycle(t *testing.T, name string, cycles int, place drill.Place, belongs fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
-	defer cancel()
 	t.Cleanup(func() {
 		if err := env.Destroy(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	var kinds []string
-	for _, k := range fault.Kinds() {
-		switch {
-		case !belongs(k.Name):
-		case k.Can == nil || k.Can(env.Faults()):
-			kinds = append(kinds, k.Name)
-		default:
-			t.Logf("%-8s not applicable: the environment %s cannot %s", k.Name, name, k.Needs)
-		}
-	}
-	if len(kinds) == 0 {
-		return
+	wanted := kinds(env.Faults())
+	if len(wanted) == 0 {
+		return s, env, nil
 	}
 	err = env.Provision(ctx, environment.Need{Service: s.Service, Dependants: s.Dependants, Good: s.Good, Releases: s.Runs,
-		Streaming: true, Logical: true, Rows: map[string]int{"orders": 1000}, Faults: kinds})
+		Streaming: true, Logical: true, Rows: map[string]int{"orders": 1000}, Faults: wanted})
 	if err != nil {
 		t.Fatal(err)
+	}
+	return s, env, wanted
+}
+
+// failOver has the primary fail over so many times, each on a stage of its own, every second time to a standby that is behind.
+func failOver(t *testing.T, name string, cycles int, place drill.Place) {
+	var came []float64
+	for n := range cycles {
+		t.Run(fmt.Sprint(n+1), func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+			defer cancel()
+			_, env, _ := provisioned(ctx, t, name, place, func(fault.Place) []string { return []string{"failover"} })
+			stop := commits(ctx, t, env)
+			defer stop()
+			d := evidence.DeclaredFault{Kind: "failover", Of: "streaming", Text: "failover", Before: 1, ForGood: true, Seconds: float64(n%2) / 2}
+			k, err := fault.Find(d.Kind)
+			if err == nil {
+				err = k.Allowed(d, fault.OnStreaming)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := k.New(fault.World{Place: env.Faults(), Instances: env.Instances, Nodes: env.Nodes}, d)
+			into, err := inject(ctx, f, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			came = append(came, into-d.Seconds)
+		})
+	}
+	if len(came) > 0 {
+		t.Logf("%-8s %-10s %d cycles  in force after %5.2f s (at most %5.2f), without the time by which the standby is behind", "failover", "primary", len(came), median(came), slices.Max(came))
+	}
+}
+
+func cycle(t *testing.T, name string, cycles int, place drill.Place, belongs func(kind string) bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
+	defer cancel()
+	s, env, kinds := provisioned(ctx, t, name, place, func(can fault.Place) (kinds []string) {
+		for _, k := range fault.Kinds() {
+			switch {
+			case !belongs(k.Name):
+			case k.Can == nil || k.Can(can):
+				kinds = append(kinds, k.Name)
+			default:
+				t.Logf("%-8s not applicable: the environment %s cannot %s", k.Name, name, k.Needs)
+			}
+		}
+		return kinds
+	})
+	if len(kinds) == 0 {
+		return
 	}
 	stop := commits(ctx, t, env)
 	defer stop()
@@ -123,19 +170,8 @@ func cycle(t *testing.T, name string, cycles int, place drill.Place, belongs fun
 
 // once is one cycle: how long until the fault was seen in force, and after it was lifted, until it was seen to be gone.
 func once(ctx context.Context, f fault.Fault, d evidence.DeclaredFault) (into, back float64, err error) {
-	if seen, yes, err := f.InForce(ctx); yes || err != nil {
-		return 0, 0, errors.Join(fmt.Errorf("before it was injected: seen %q, in force %v", seen, yes), err)
-	}
+	into, injected := inject(ctx, f, d)
 	begun := time.Now()
-	injected := f.Inject(ctx)
-	if injected == nil {
-		var seen string
-		if seen, injected = fault.Await(ctx, fault.Settles(d), f.InForce); injected != nil {
-			injected = fmt.Errorf("seen last %q: %w", seen, injected)
-		}
-	}
-	into = time.Since(begun).Seconds()
-	begun = time.Now()
 	if err := errors.Join(injected, f.Lift(ctx)); err != nil {
 		return 0, 0, err
 	}
@@ -144,6 +180,21 @@ func once(ctx context.Context, f fault.Fault, d evidence.DeclaredFault) (into, b
 		return 0, 0, fmt.Errorf("gone: seen last %q: %w", seen, err)
 	}
 	return into, time.Since(begun).Seconds(), nil
+}
+
+// inject puts a fault in force, and says after how many seconds it was seen to be.
+func inject(ctx context.Context, f fault.Fault, d evidence.DeclaredFault) (into float64, err error) {
+	if seen, yes, err := f.InForce(ctx); yes || err != nil {
+		return 0, errors.Join(fmt.Errorf("before it was injected: seen %q, in force %v", seen, yes), err)
+	}
+	begun := time.Now()
+	if err := f.Inject(ctx); err != nil {
+		return 0, err
+	}
+	if seen, err := fault.Await(ctx, fault.Settles(d), f.InForce); err != nil {
+		return 0, fmt.Errorf("seen last %q: %w", seen, err)
+	}
+	return time.Since(begun).Seconds(), nil
 }
 
 // commits makes the primary commit now and then, as traffic does, and as often as it is there.

@@ -20,7 +20,7 @@ import (
 // Clone implements environment.Environment: one node from the template's primary, which replicas' URLs lead to as well, a
 // cache, and one instance of each service, without proxies. It has the passwords of the drill, which are hidden already.
 func (s *stage) Clone(ctx context.Context) (*environment.Clone, error) {
-	ctx, done, err := s.begin(ctx)
+	ctx, done, err := s.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("clone: %w", err)
 	}

@@ -32,21 +32,9 @@ import (
 
 // stage is where one drill happens.
 type stage struct {
-	options environment.Options
-	cache   string
-	temp    string
-	state   string   // folder of the register
-	self    []string // the client of the control socket
-	gate    []string // the program of the gateway
+	*environment.Life
 	stages  artefact.Stages
-
-	life context.Context // ends with Destroy
-	end  context.CancelFunc
-	busy sync.WaitGroup // calls that Destroy waits for
-
-	preparing sync.Mutex
-	prepared  bool
-	failed    error // of prepare
+	prepare func() error // makes the run's directory and registers what carries the run's label; it may be called again
 
 	known     chan struct{} // closed when need is set
 	engine    *engine
@@ -71,7 +59,6 @@ type stage struct {
 	use       use
 
 	mu        sync.Mutex
-	closed    bool
 	begun     bool
 	need      environment.Need
 	instances []string // in order
@@ -99,35 +86,14 @@ type node struct {
 
 // New makes an environment. It starts nothing before Provision or Stage.
 func New(o environment.Options) (environment.Environment, error) {
-	s := &stage{options: o, cache: o.Cache, temp: o.Temp, state: o.Register, self: o.Self, gate: o.Gateway, known: make(chan struct{}), connected: make(chan struct{}), projects: map[*service.Service]*project{},
-		addresses: map[string]*address{}, nodes: map[string]*node{}, running: map[string]*instance{}, images: map[string]*imageOnce{}, tails: map[string]string{}}
-	var err error
-	if s.cache == "" {
-		if s.cache, err = os.UserCacheDir(); err != nil {
-			return nil, fmt.Errorf("containers: find the cache: %w; set XDG_CACHE_HOME", err)
-		}
-		s.cache = filepath.Join(s.cache, "backout")
-	}
-	if s.temp == "" {
-		s.temp = os.TempDir()
-	}
-	if s.state == "" {
-		if s.state, err = environment.RegisterDir(); err != nil {
-			return nil, fmt.Errorf("containers: %w", err)
-		}
-	}
-	own, err := os.Executable()
+	life, err := environment.NewLife(o)
 	if err != nil {
 		return nil, fmt.Errorf("containers: %w", err)
 	}
-	if len(s.self) == 0 {
-		s.self = []string{own, "ctl"}
-	}
-	if len(s.gate) == 0 {
-		s.gate = []string{own, "gateway"}
-	}
-	s.life, s.end = context.WithCancel(context.Background())
-	ctx, cancel := context.WithTimeout(s.life, 10*time.Second)
+	s := &stage{Life: life, known: make(chan struct{}), connected: make(chan struct{}), projects: map[*service.Service]*project{},
+		addresses: map[string]*address{}, nodes: map[string]*node{}, running: map[string]*instance{}, images: map[string]*imageOnce{}, tails: map[string]string{}}
+	s.prepare = sync.OnceValue(s.makeDirectory)
+	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
 	defer cancel()
 	if s.docker, err = reach(ctx); err != nil {
 		return nil, fmt.Errorf("containers: %w; `backout doctor` says what this machine has", err)
@@ -144,35 +110,11 @@ func New(o environment.Options) (environment.Environment, error) {
 	return s, nil
 }
 
-// begin is the start of a call that Destroy interrupts and waits for.
-func (s *stage) begin(ctx context.Context) (context.Context, func(), error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, nil, errors.New("the environment is destroyed")
-	}
-	s.busy.Add(1)
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.life, cancel)
-	return ctx, func() { stop(); cancel(); s.busy.Done() }, nil
-}
-
-// prepare makes the run's directory and registers what carries the run's label. It may be called again.
-func (s *stage) prepare() error {
-	s.preparing.Lock()
-	defer s.preparing.Unlock()
-	if !s.prepared {
-		s.prepared = true
-		s.failed = s.makeDirectory()
-	}
-	return s.failed
-}
-
 func (s *stage) makeDirectory() error {
-	if err := os.MkdirAll(filepath.Join(s.cache, "artefacts"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(s.Cache, "artefacts"), 0o755); err != nil {
 		return fmt.Errorf("make the cache: %w", err)
 	}
-	register, err := environment.OpenRegister(s.state)
+	register, err := environment.OpenRegister(s.Register)
 	if err != nil {
 		return err
 	}
@@ -181,7 +123,7 @@ func (s *stage) makeDirectory() error {
 		return err
 	}
 	s.engine = &engine{client: s.docker, token: register.Token(), boxes: map[string]testcontainers.Container{}, called: map[string]string{}}
-	dir, err := register.Directory(s.temp)
+	dir, err := register.Directory(s.Temp)
 	if err != nil {
 		return err
 	}
@@ -191,7 +133,7 @@ func (s *stage) makeDirectory() error {
 			return err
 		}
 	}
-	s.stages.Kind, s.stages.Cache, s.stages.Dir, s.stages.Say = service.InContainers, s.cache, filepath.Join(dir, "releases"), s.say
+	s.stages.Kind, s.stages.Cache, s.stages.Dir, s.stages.Say = service.InContainers, s.Cache, filepath.Join(dir, "releases"), s.say
 	s.mu.Lock()
 	s.dir = dir
 	s.mu.Unlock()
@@ -203,7 +145,7 @@ func (s *stage) say(text string) {
 	say := s.need.Progress
 	s.mu.Unlock()
 	if say == nil {
-		say = s.options.Progress
+		say = s.Progress
 	}
 	if say != nil {
 		say(text)
@@ -212,7 +154,7 @@ func (s *stage) say(text string) {
 
 // Stage implements environment.Environment. The release's image is made as well.
 func (s *stage) Stage(ctx context.Context, r *service.Release, overlay map[string]string) (string, error) {
-	ctx, done, err := s.begin(ctx)
+	ctx, done, err := s.Begin(ctx)
 	if err != nil {
 		return "", fmt.Errorf("stage %s: %w", r.Name, err)
 	}
@@ -399,30 +341,10 @@ func (s *stage) Log(name string) string {
 // Destroy implements environment.Environment. Everything that carries the run's label goes, then the directory. What failed
 // is tried again by the next call; what cannot be removed stays in the register.
 func (s *stage) Destroy(ctx context.Context) error {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.end()
-	// The caller's context may be over, which is often why everything must go.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 50*time.Second)
-	defer cancel()
-	if err := s.destroy(ctx); err != nil {
-		return fmt.Errorf("destroy the environment: %w", err)
-	}
-	return nil
+	return s.End(ctx, 50*time.Second, s.destroy)
 }
 
-func (s *stage) destroy(ctx context.Context) error {
-	idle := make(chan struct{})
-	go func() { s.busy.Wait(); close(idle) }()
-	var late error
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		late = errors.New("Provision, Stage or Clone did not return when they were told to")
-	}
-	s.preparing.Lock() // one Destroy at a time
-	defer s.preparing.Unlock()
+func (s *stage) destroy(ctx context.Context, late error) error {
 	if s.control != nil {
 		late = errors.Join(late, s.control.Close())
 	}

@@ -181,21 +181,21 @@ func (s *stage) look(ctx context.Context, name string) error {
 // follow keeps the numbers of processes and restarts up to date, by the engine's own events, until the run ends.
 func (s *stage) follow() {
 	filter := client.Filters{}.Add("label", Label+"="+s.engine.token).Add("type", string(events.ContainerEventType))
-	told := s.docker.Events(s.life, client.EventsListOptions{Filters: filter})
+	told := s.docker.Events(s.Context(), client.EventsListOptions{Filters: filter})
 	go func() {
 		for {
 			select {
-			case <-s.life.Done():
+			case <-s.Context().Done():
 				return
 			case <-told.Err:
-				if s.life.Err() != nil {
+				if s.Context().Err() != nil {
 					return
 				}
-				told = s.docker.Events(s.life, client.EventsListOptions{Filters: filter})
+				told = s.docker.Events(s.Context(), client.EventsListOptions{Filters: filter})
 			case m := <-told.Messages:
 				switch m.Action {
 				case events.ActionStart, events.ActionDie:
-					_ = s.look(s.life, s.engine.short(m.Actor.Attributes["name"])) // the next event tells again
+					_ = s.look(s.Context(), s.engine.short(m.Actor.Attributes["name"])) // the next event tells again
 				}
 			}
 		}
@@ -272,7 +272,7 @@ func (s *stage) scripts() error {
 	}
 	s.control = server
 	bin := filepath.Join(s.dir, "bin")
-	if err := control.Wrappers(bin, socket, s.self); err != nil {
+	if err := control.Wrappers(bin, socket, s.Self); err != nil {
 		return err
 	}
 	text := fmt.Sprintf("#!/bin/sh\n# redis-cli, in a container that shares the gateway's network\nexec docker run --rm -i --network container:%s --label %s=%s --entrypoint redis-cli %s \"$@\"\n",

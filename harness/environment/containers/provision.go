@@ -26,7 +26,7 @@ import (
 // Provision implements environment.Environment. Images are made where they are not there yet, side by side with the
 // networks, the nodes and the caches.
 func (s *stage) Provision(ctx context.Context, need environment.Need) error {
-	ctx, done, err := s.begin(ctx)
+	ctx, done, err := s.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("provision: %w", err)
 	}
@@ -340,7 +340,7 @@ func (s *stage) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	path, args, err := program(s.gate)
+	path, args, err := program(s.Gateway)
 	if err != nil {
 		return err
 	}

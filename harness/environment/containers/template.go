@@ -44,7 +44,7 @@ func (s *stage) template(ctx context.Context, r database.Recipe) (*template, err
 		return nil, err
 	}
 	t := &template{key: key}
-	dir := filepath.Join(s.cache, "container-templates", key)
+	dir := filepath.Join(s.Cache, "container-templates", key)
 	if _, err := os.Stat(dir); err == nil {
 		for _, name := range r.Nodes() {
 			if _, err := s.docker.VolumeInspect(ctx, t.volume(name), client.VolumeInspectOptions{}); err != nil {
@@ -140,10 +140,10 @@ func (s *stage) dropOld(ctx context.Context) error {
 	}
 	for _, v := range all.Items {
 		key := v.Labels[templateLabel]
-		if v.Labels[templateCache] != s.cache {
+		if v.Labels[templateCache] != s.Cache {
 			continue // of another cache, which knows itself what it needs
 		}
-		entries, _ := filepath.Glob(filepath.Join(s.cache, "container-templates", key+"*"))
+		entries, _ := filepath.Glob(filepath.Join(s.Cache, "container-templates", key+"*"))
 		if len(entries) == 0 {
 			_, _ = s.docker.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{}) // one that is in use stays
 		}
@@ -181,7 +181,7 @@ func (b *builder) start(ctx context.Context, name string, settings map[string]st
 	if err != nil && !absent(err) {
 		return database.Node{}, err
 	}
-	_, err = s.docker.VolumeCreate(ctx, client.VolumeCreateOptions{Name: volume, Labels: map[string]string{templateLabel: b.of.key, templateCache: s.cache}})
+	_, err = s.docker.VolumeCreate(ctx, client.VolumeCreateOptions{Name: volume, Labels: map[string]string{templateLabel: b.of.key, templateCache: s.Cache}})
 	if err != nil {
 		return database.Node{}, err
 	}

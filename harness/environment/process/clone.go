@@ -25,7 +25,7 @@ import (
 // Clone implements environment.Environment: one node from the template's primary, which replicas' URLs lead to as
 // well, and one instance of each service, without proxies. It has the passwords of the drill, which are hidden already.
 func (m *machine) Clone(ctx context.Context) (*environment.Clone, error) {
-	ctx, done, err := m.begin(ctx)
+	ctx, done, err := m.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("clone: %w", err)
 	}

@@ -23,10 +23,10 @@ const fetched = embedded.V15
 
 // findPostgres finds PostgreSQL's programs, or fetches them when it may, and the user whom instances run as.
 func (m *machine) findPostgres(ctx context.Context) error {
-	bin, err := m.find(m.options.PostgresDir)
+	bin, err := m.find(m.PostgresDir)
 	installed := bin.Dir
-	if errors.Is(err, postgres.ErrNoPostgres) && m.options.PostgresDir == "" {
-		if !m.options.Fetch {
+	if errors.Is(err, postgres.ErrNoPostgres) && m.PostgresDir == "" {
+		if !m.Fetch {
 			return fmt.Errorf("%w; fetching it is switched off", err)
 		}
 		var fetching error
@@ -50,7 +50,7 @@ func (m *machine) findPostgres(ctx context.Context) error {
 
 // fetch gets PostgreSQL's programs into the cache, once, and returns them and where they were installed.
 func (m *machine) fetch(ctx context.Context) (bin postgres.Binaries, installed string, err error) {
-	installed = filepath.Join(m.cache, "postgresql-"+string(fetched))
+	installed = filepath.Join(m.Cache, "postgresql-"+string(fetched))
 	lock, err := artefact.LockFile(ctx, installed+".lock", unix.LOCK_EX, func() { m.say("waiting for another run that fetches PostgreSQL") })
 	if err != nil {
 		return bin, "", err
@@ -83,12 +83,12 @@ func (m *machine) fetch(ctx context.Context) (bin postgres.Binaries, installed s
 // and then starts a server, unless the data directory looks used; so it is given one with nothing but a version in it,
 // which no server starts on. What counts is that the programs are there afterwards.
 func (m *machine) download(ctx context.Context, home string) error {
-	repository := m.options.Repository
+	repository := m.Repository
 	if repository == "" {
 		repository = "https://repo1.maven.org/maven2"
 	}
-	m.say(fmt.Sprintf("no PostgreSQL on this machine: fetching %s from %s into %s", fetched, repository, m.cache))
-	part, err := os.MkdirTemp(m.cache, ".part-")
+	m.say(fmt.Sprintf("no PostgreSQL on this machine: fetching %s from %s into %s", fetched, repository, m.Cache))
+	part, err := os.MkdirTemp(m.Cache, ".part-")
 	if err != nil {
 		return err
 	}

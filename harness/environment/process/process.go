@@ -33,28 +33,16 @@ type Options = environment.Options
 
 // machine is one drill's stage on this machine.
 type machine struct {
-	options Options
-	cache   string
-	temp    string
-	state   string // folder of the register
-	self    []string
+	*environment.Life
 	find    func(dir string) (postgres.Binaries, error) // postgres.Find
 	stages  artefact.Stages
-
-	life context.Context // ends with Destroy
-	end  context.CancelFunc
-	busy sync.WaitGroup // calls that Destroy waits for
-
-	preparing sync.Mutex
+	prepare func() error // makes the run's directory, with the register first; it may be called again
 
 	mu           sync.Mutex
-	closed       bool
 	provision    bool // begun
 	need         environment.Need
 	known        chan struct{} // closed when need is set
-	prepared     bool
-	failed       error  // of prepare
-	dir          string // of the run
+	dir          string        // of the run
 	register     *environment.Register
 	bin          postgres.Binaries
 	installed    string              // where bin is from: its folder, or that of the cache which it was copied from
@@ -112,81 +100,34 @@ func (n *node) now() *postgres.Server {
 
 // New makes an environment. It starts and writes nothing before Provision or Stage.
 func New(o Options) (environment.Environment, error) {
-	m := &machine{options: o, cache: o.Cache, temp: o.Temp, state: o.Register, self: o.Self, find: postgres.Find,
+	life, err := environment.NewLife(o)
+	if err != nil {
+		return nil, fmt.Errorf("process environment: %w", err)
+	}
+	m := &machine{Life: life, find: postgres.Find,
 		proxies: map[string]*proxy.Proxy{}, stubs: map[string]string{}, known: make(chan struct{}), tails: map[string]string{}}
-	if m.cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return nil, fmt.Errorf("process environment: find the cache: %w; set XDG_CACHE_HOME", err)
-		}
-		m.cache = filepath.Join(dir, "backout")
-	}
-	if m.temp == "" {
-		m.temp = os.TempDir()
-	}
-	if m.state == "" {
-		dir, err := environment.RegisterDir()
-		if err != nil {
-			return nil, fmt.Errorf("process environment: %w", err)
-		}
-		m.state = dir
-	}
-	if len(m.self) == 0 {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("process environment: %w", err)
-		}
-		m.self = []string{self, "ctl"}
-	}
-	m.life, m.end = context.WithCancel(context.Background())
+	m.prepare = sync.OnceValue(m.makeDirectory)
 	return m, nil
 }
 
-// begin is the start of a call that Destroy interrupts and waits for.
-func (m *machine) begin(ctx context.Context) (context.Context, func(), error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return nil, nil, errors.New("the environment is destroyed")
-	}
-	m.busy.Add(1)
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(m.life, cancel)
-	return ctx, func() { stop(); cancel(); m.busy.Done() }, nil
-}
-
-// prepare makes the run's directory, with the register first. It may be called again.
-func (m *machine) prepare() error {
-	m.preparing.Lock()
-	defer m.preparing.Unlock()
-	if !m.prepared {
-		m.prepared = true
-		m.failed = m.makeDirectory()
-	}
-	return m.failed
-}
-
 func (m *machine) makeDirectory() error {
-	if err := os.MkdirAll(m.cache, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(m.Cache, "artefacts"), 0o755); err != nil {
 		return fmt.Errorf("make the cache: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Join(m.cache, "artefacts"), 0o755); err != nil {
-		return fmt.Errorf("make the cache: %w", err)
-	}
-	register, err := environment.OpenRegister(m.state)
+	register, err := environment.OpenRegister(m.Register)
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	m.register = register
 	m.mu.Unlock()
-	dir, err := register.Directory(m.temp)
+	dir, err := register.Directory(m.Temp)
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	m.dir = dir
-	m.stages.Kind, m.stages.Cache, m.stages.Dir, m.stages.Say = service.InProcesses, m.cache, filepath.Join(dir, "releases"), m.say
+	m.stages.Kind, m.stages.Cache, m.stages.Dir, m.stages.Say = service.InProcesses, m.Cache, filepath.Join(dir, "releases"), m.say
 	m.mu.Unlock()
 	artefact.Spread(dir)
 	for _, sub := range []struct {
@@ -218,7 +159,7 @@ func (m *machine) say(text string) {
 	say := m.need.Progress
 	m.mu.Unlock()
 	if say == nil {
-		say = m.options.Progress
+		say = m.Progress
 	}
 	if say != nil {
 		say(text)
@@ -228,7 +169,7 @@ func (m *machine) say(text string) {
 // Stage implements environment.Environment. Before Provision has been called it waits for that call, which says whose
 // release it is.
 func (m *machine) Stage(ctx context.Context, r *service.Release, overlay map[string]string) (string, error) {
-	ctx, done, err := m.begin(ctx)
+	ctx, done, err := m.Begin(ctx)
 	if err != nil {
 		return "", fmt.Errorf("stage %s: %w", r.Name, err)
 	}
@@ -374,7 +315,7 @@ func (m *machine) Versions() map[string]string {
 	m.mu.Unlock()
 	v := map[string]string{"go": runtime.Version()}
 	if bin.Version == "" {
-		bin, _ = m.find(m.options.PostgresDir) // where there is none, Provision says so
+		bin, _ = m.find(m.PostgresDir) // where there is none, Provision says so
 	}
 	if bin.Version != "" {
 		v["postgresql"] = bin.Version
@@ -432,31 +373,10 @@ func tail(path string) string {
 // Destroy implements environment.Environment. Everything ends side by side, Postgres by an immediate shutdown, then
 // the directory goes. What failed is tried again by the next call; what cannot be removed stays in the register.
 func (m *machine) Destroy(ctx context.Context) error {
-	m.mu.Lock()
-	m.closed = true
-	m.mu.Unlock()
-	m.end()
-	// The caller's context may be over, which is often why everything must go.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	if err := m.destroy(ctx); err != nil {
-		return fmt.Errorf("destroy the environment: %w", err)
-	}
-	return nil
+	return m.End(ctx, 30*time.Second, m.destroy)
 }
 
-func (m *machine) destroy(ctx context.Context) error {
-	idle := make(chan struct{})
-	go func() { m.busy.Wait(); close(idle) }()
-	var late error
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		late = errors.New("Provision, Stage or Clone did not return when they were told to")
-	}
-	m.preparing.Lock() // one Destroy at a time
-	defer m.preparing.Unlock()
-
+func (m *machine) destroy(ctx context.Context, late error) error {
 	m.mu.Lock()
 	all, dir, register := m.cleanups, m.dir, m.register
 	m.mu.Unlock()

@@ -26,7 +26,7 @@ import (
 // Provision implements environment.Environment. Releases are staged, and built where they are not in the cache, side by
 // side with the database.
 func (m *machine) Provision(ctx context.Context, need environment.Need) error {
-	ctx, done, err := m.begin(ctx)
+	ctx, done, err := m.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("provision: %w", err)
 	}
@@ -214,7 +214,7 @@ func (m *machine) wire() error {
 	}
 	m.control = server
 	m.onDestroy("control socket", func(context.Context) error { return server.Close() })
-	return control.Wrappers(filepath.Join(m.dir, "bin"), socket, m.self)
+	return control.Wrappers(filepath.Join(m.dir, "bin"), socket, m.Self)
 }
 
 // link points the links of a service's instances to a staged release.

@@ -44,7 +44,7 @@ func (m *machine) template(ctx context.Context, r database.Recipe) (*template, e
 	if err != nil {
 		return nil, err
 	}
-	t := &template{dir: filepath.Join(m.cache, "templates", key)}
+	t := &template{dir: filepath.Join(m.Cache, "templates", key)}
 	t.unlock, err = artefact.Once(ctx, t.dir, 8,
 		func() { m.say("waiting for another run that makes the same database template") },
 		func(part string) error {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -80,12 +79,8 @@ func (s *stage) have(ctx context.Context, image string) error {
 		return nil
 	}
 	s.say("pulling " + image)
-	pull, err := s.docker.ImagePull(ctx, image, client.ImagePullOptions{})
-	if err == nil {
-		err = errors.Join(pull.Wait(ctx), pull.Close())
-	}
-	if err != nil {
-		return fmt.Errorf("%s is not here and cannot be pulled: %w", image, err)
+	if err := pull(ctx, s.docker, image); err != nil {
+		return fmt.Errorf("%s is not here: %w", image, err)
 	}
 	return nil
 }

@@ -301,6 +301,18 @@ func (e *engine) logs(ctx context.Context, name string) string {
 	return text
 }
 
+// pull brings an image from its registry to this machine.
+func pull(ctx context.Context, docker *testcontainers.DockerClient, image string) error {
+	pulled, err := docker.ImagePull(ctx, image, client.ImagePullOptions{})
+	if err == nil {
+		err = errors.Join(pulled.Wait(ctx), pulled.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", image, err)
+	}
+	return nil
+}
+
 // absent says that an error of the engine means that a thing is not there, or is being removed already.
 func absent(err error) bool {
 	text := err.Error()

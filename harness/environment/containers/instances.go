@@ -120,7 +120,7 @@ func (s *stage) replace(ctx context.Context, name, image string) error {
 		if s.registry == nil {
 			return fmt.Errorf("%s: the image %s is not here: %w", name, image, err)
 		}
-		if err := s.registry.pull(ctx, image); err != nil {
+		if err := pull(ctx, s.docker, image); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

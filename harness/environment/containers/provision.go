@@ -421,7 +421,7 @@ func (s *stage) startInstances(ctx context.Context, gate <-chan struct{}) error 
 			if s.registry != nil && a.service == s.need.Service {
 				pulling.Lock() // the first start takes the name away again, which must not meet another pull
 				defer pulling.Unlock()
-				if err := s.registry.pull(sctx, image); err != nil {
+				if err := pull(sctx, s.docker, image); err != nil {
 					return err
 				}
 			}

@@ -85,18 +85,6 @@ func (r *registry) forget(ctx context.Context, name string) error {
 	return nil
 }
 
-// pull brings an image to this machine.
-func (r *registry) pull(ctx context.Context, name string) error {
-	pull, err := r.stage.docker.ImagePull(ctx, name, client.ImagePullOptions{})
-	if err == nil {
-		err = errors.Join(pull.Wait(ctx), pull.Close())
-	}
-	if err != nil {
-		return fmt.Errorf("pull %s: %w", name, err)
-	}
-	return nil
-}
-
 func (r *registry) stop(ctx context.Context) error {
 	seconds := 1
 	_, err := r.stage.docker.ContainerStop(ctx, r.stage.engine.full(registryName), client.ContainerStopOptions{Timeout: &seconds})

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -15,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"backout": func() { os.Exit(execute(context.Background(), os.Args[1:])) },
+		"backout": main, // with its signals
 	})
 }
 

@@ -35,7 +35,8 @@ type Place struct {
 	// Room is how many bytes that disk has left.
 	Room func(ctx context.Context, name string) (bytes int64, err error)
 
-	// Skew sets a node's clock off by so much; 0: as usual.
+	// Skew sets the clock of a node or an instance off by so much; 0: as usual. Of an instance it is done by a library that
+	// stands before libc, so a static program has none that can be set.
 	Skew func(ctx context.Context, name string, by time.Duration) error
 
 	StopRegistry, StartRegistry func(ctx context.Context) error

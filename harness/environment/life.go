@@ -76,24 +76,24 @@ func (l *Life) Begin(ctx context.Context) (_ context.Context, done func(), err e
 
 // End interrupts the calls that are under way, waits for them, and has everything removed, one call of End at a time. remove is
 // told of calls that did not return. The caller's context may be over, which is often why everything must go: there is
-// a limit of its own.
+// a limit of its own, for the calls and for the removal.
 func (l *Life) End(ctx context.Context, within time.Duration, remove func(ctx context.Context, late error) error) error {
 	l.mu.Lock()
 	l.over = true
 	l.mu.Unlock()
 	l.stop()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
-	defer cancel()
 	idle := make(chan struct{})
 	go func() { l.busy.Wait(); close(idle) }()
 	var late error
 	select {
 	case <-idle:
-	case <-ctx.Done():
+	case <-time.After(within):
 		late = errors.New("Provision, Stage or Clone did not return when they were told to")
 	}
 	l.ending.Lock()
 	defer l.ending.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
+	defer cancel()
 	if err := remove(ctx, late); err != nil {
 		return fmt.Errorf("destroy the environment: %w", err)
 	}

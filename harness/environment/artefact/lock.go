@@ -42,3 +42,19 @@ func LockFile(ctx context.Context, path string, how int, waiting func()) (*os.Fi
 		}
 	}
 }
+
+// TryLock takes a lock for its caller alone, when nobody has it. The folder of the lock must be there.
+func TryLock(path string) (file *os.File, free bool, err error) {
+	file, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, false, fmt.Errorf("lock %s: %w", path, err)
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return file, true, nil
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, false, file.Close()
+	}
+	return nil, false, errors.Join(fmt.Errorf("lock %s: %w", path, err), file.Close())
+}

@@ -73,6 +73,39 @@ type override struct {
 	Volumes  map[string]map[string]any `yaml:"volumes,omitempty"`
 }
 
+// outside says whether a network or a volume of a compose file is made by somebody else: external: true, or {name: X}.
+type outside struct {
+	External any `yaml:"external"`
+}
+
+// mayPublish refuses a port that a compose file publishes on other addresses than 127.0.0.1, which is compose's default, or on
+// a fixed one for a service of several instances. Backout reaches the service on its network; a port need not be published.
+func mayPublish(port any, several bool) error {
+	var host, published string
+	switch p := port.(type) {
+	case map[string]any:
+		host, published = fmt.Sprint(p["host_ip"]), fmt.Sprint(p["published"])
+		if p["published"] == nil {
+			published = ""
+		}
+	default:
+		text, _, _ := strings.Cut(fmt.Sprint(p), "/")
+		parts := strings.Split(text, ":")
+		if n := len(parts); n >= 3 {
+			host, published = strings.Join(parts[:n-2], ":"), parts[n-2]
+		} else if n == 2 {
+			published = parts[0]
+		}
+	}
+	switch {
+	case host != "127.0.0.1":
+		return fmt.Errorf("%v is published on all addresses of this machine: a drill publishes on 127.0.0.1 only: leave it out, or write 127.0.0.1::PORT", port)
+	case published != "" && several:
+		return fmt.Errorf("%v: several instances cannot have the same port of this machine: leave it out, or write 127.0.0.1::PORT", port)
+	}
+	return nil
+}
+
 // prepare writes the override and the script, with which plans call compose as well.
 func (p *project) prepare() error {
 	s, of := p.stage, p.service
@@ -99,15 +132,25 @@ func (p *project) prepare() error {
 		return err
 	}
 	var theirs struct {
-		Version  string         `yaml:"version"`
-		Services map[string]any `yaml:"services"`
-		Volumes  map[string]any `yaml:"volumes"`
+		Version  string `yaml:"version"`
+		Services map[string]struct {
+			Ports []any `yaml:"ports"`
+		} `yaml:"services"`
+		Networks map[string]outside `yaml:"networks"`
+		Volumes  map[string]outside `yaml:"volumes"`
 	}
 	if err := yaml.Unmarshal(text, &theirs); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	if _, is := theirs.Services[of.Containers.Of]; !is {
 		return fmt.Errorf("%s: expected the service %q, which run.containers.of names, found %v", file, of.Containers.Of, slices.Sorted(maps.Keys(theirs.Services)))
+	}
+	for name, described := range theirs.Services {
+		for _, port := range described.Ports {
+			if err := mayPublish(port, name == of.Containers.Of && of.Instances > 1); err != nil {
+				return fmt.Errorf("%s: services.%s.ports: %w", file, name, err)
+			}
+		}
 	}
 	label := map[string]string{Label: s.engine.token}
 	o := override{Version: theirs.Version, Services: map[string]map[string]any{}, Volumes: map[string]map[string]any{},
@@ -119,8 +162,15 @@ func (p *project) prepare() error {
 		o.Services[name] = map[string]any{"labels": label}
 	}
 	o.Services[of.Containers.Of]["networks"] = []string{"default", "backout-" + private, "backout-" + observed}
-	for name := range theirs.Volumes {
-		o.Volumes[name] = map[string]any{"labels": label}
+	for name, v := range theirs.Volumes {
+		if v.External == nil { // what is somebody else's is not labelled
+			o.Volumes[name] = map[string]any{"labels": label}
+		}
+	}
+	for name, n := range theirs.Networks {
+		if n.External == nil {
+			o.Networks[name] = map[string]any{"labels": label}
+		}
 	}
 	added, err := yaml.Marshal(o)
 	if err != nil {
@@ -175,6 +225,9 @@ func (p *project) up(ctx context.Context, release string) error {
 
 // restartComposed restarts the container that compose made for an instance.
 func (s *stage) restartComposed(ctx context.Context, i *instance) error {
+	if err := i.reach(ctx); err != nil {
+		return err
+	}
 	seconds := int(grace.Seconds())
 	_, err := s.docker.ContainerRestart(ctx, s.engine.full(i.name), client.ContainerRestartOptions{Timeout: &seconds})
 	i.mu.Lock()

@@ -36,7 +36,7 @@ type stage struct {
 	stages  artefact.Stages
 	prepare func() error // makes the run's directory and registers what carries the run's label; it may be called again
 
-	known     chan struct{} // closed when need is set
+	wired     chan struct{} // closed when it is known where everything will be, and which services compose files describe
 	engine    *engine
 	docker    *testcontainers.DockerClient
 	register  *environment.Register
@@ -90,7 +90,7 @@ func New(o environment.Options) (environment.Environment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("containers: %w", err)
 	}
-	s := &stage{Life: life, known: make(chan struct{}), connected: make(chan struct{}), projects: map[*service.Service]*project{},
+	s := &stage{Life: life, wired: make(chan struct{}), connected: make(chan struct{}), projects: map[*service.Service]*project{},
 		addresses: map[string]*address{}, nodes: map[string]*node{}, running: map[string]*instance{}, images: map[string]*imageOnce{}, tails: map[string]string{}}
 	s.prepare = sync.OnceValue(s.makeDirectory)
 	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
@@ -160,7 +160,7 @@ func (s *stage) Stage(ctx context.Context, r *service.Release, overlay map[strin
 	}
 	defer done()
 	select {
-	case <-s.known:
+	case <-s.wired:
 	case <-ctx.Done():
 		return "", fmt.Errorf("stage %s: wait for Provision, which names the services: %w", r.Name, ctx.Err())
 	}
@@ -403,6 +403,29 @@ func (s *stage) keepLogs(ctx context.Context) {
 // here is the URL of a port that is published on this machine.
 func here(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
 
+// madeHere are the images that a service's Dockerfile is made from and that nobody publishes.
+func madeHere(s *service.Service) (all []string) {
+	if s.Containers == nil || s.Containers.Dockerfile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(artefact.Within(s.Dir, s.Containers.Dockerfile))
+	if err != nil {
+		return nil // which the build says better
+	}
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if len(words) < 2 || !strings.EqualFold(words[0], "FROM") {
+			continue
+		}
+		for _, i := range Images() {
+			if i.Official == "" && i.Built == words[1] {
+				all = append(all, i.Built)
+			}
+		}
+	}
+	return all
+}
+
 // Lacks says what this machine has not that drills of these services need, and the command that mends it; empty: nothing.
 func Lacks(all []*service.Service) string {
 	if why := Answers(); why != "" {
@@ -414,6 +437,9 @@ func Lacks(all []*service.Service) string {
 	for _, s := range all {
 		if len(s.Caches) > 0 {
 			needed[Redis(ctx)] = true
+		}
+		for _, image := range madeHere(s) {
+			needed[image] = true
 		}
 	}
 	docker, err := reach(ctx)

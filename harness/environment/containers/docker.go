@@ -23,6 +23,8 @@ import (
 	"github.com/testcontainers/testcontainers-go/exec"
 	"github.com/testcontainers/testcontainers-go/log"
 	networks "github.com/testcontainers/testcontainers-go/network"
+
+	"backout/harness/environment"
 )
 
 // Label marks everything that a run has made; its value is the run's token.
@@ -93,7 +95,9 @@ func (e *engine) connect(ctx context.Context) error {
 			if name != edge {
 				options = append(options, networks.WithInternal())
 			}
-			n, err := networks.New(unbroken(ctx), options...)
+			making, done := unbroken(ctx)
+			defer done()
+			n, err := networks.New(making, options...)
 			mu.Lock()
 			defer mu.Unlock()
 			e.nets[name] = n
@@ -210,7 +214,9 @@ func (e *engine) run(ctx context.Context, b box) (testcontainers.Container, erro
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	c, err := testcontainers.Run(unbroken(ctx), b.image, options...)
+	making, done := unbroken(ctx)
+	defer done()
+	c, err := testcontainers.Run(making, b.image, options...)
 	if c != nil {
 		e.mu.Lock()
 		e.boxes[b.name] = c
@@ -234,11 +240,16 @@ func (e *engine) box(name string) (testcontainers.Container, error) {
 
 // call runs a command in a container and returns what it wrote.
 func (e *engine) call(ctx context.Context, name string, command ...string) (string, error) {
+	return e.callWith(ctx, name, nil, command...)
+}
+
+// callWith runs it with some variables, which nobody else can read.
+func (e *engine) callWith(ctx context.Context, name string, env []string, command ...string) (string, error) {
 	c, err := e.box(name)
 	if err != nil {
 		return "", err
 	}
-	code, out, err := c.Exec(ctx, command, exec.Multiplexed())
+	code, out, err := c.Exec(ctx, command, exec.Multiplexed(), exec.WithEnv(env))
 	if err != nil {
 		return "", fmt.Errorf("%s: %s: %w", name, strings.Join(command, " "), err)
 	}
@@ -268,8 +279,10 @@ func (e *engine) remove(ctx context.Context, name string) error {
 }
 
 // unbroken is a context for a request that makes something. When a caller goes away, the engine may still make what it was
-// asked for, after everything was removed; so such a request, which takes a moment, is waited for.
-func unbroken(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
+// asked for, after everything was removed; so such a request, which takes a moment, is waited for: half a minute at most.
+func unbroken(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+}
 
 // volume makes a volume of this run.
 func (e *engine) volume(ctx context.Context, name string, options map[string]string) (string, error) {
@@ -277,7 +290,9 @@ func (e *engine) volume(ctx context.Context, name string, options map[string]str
 		return "", err
 	}
 	full := e.full(name)
-	_, err := e.client.VolumeCreate(unbroken(ctx), client.VolumeCreateOptions{Name: full, DriverOpts: options, Labels: map[string]string{Label: e.token}})
+	making, done := unbroken(ctx)
+	defer done()
+	_, err := e.client.VolumeCreate(making, client.VolumeCreateOptions{Name: full, DriverOpts: options, Labels: map[string]string{Label: e.token}})
 	if err != nil {
 		return "", fmt.Errorf("make the volume %s: %w", name, err)
 	}
@@ -316,30 +331,42 @@ func pull(ctx context.Context, docker *testcontainers.DockerClient, image string
 // absent says that an error of the engine means that a thing is not there, or is being removed already.
 func absent(err error) bool {
 	text := err.Error()
-	return strings.Contains(text, "No such") || strings.Contains(text, "not found") || strings.Contains(text, "no such") || strings.Contains(text, "is already in progress")
+	return strings.Contains(text, "No such") || strings.Contains(text, "not found") || strings.Contains(text, "no such") || beingRemoved(err)
 }
+
+func beingRemoved(err error) bool { return strings.Contains(err.Error(), "is already in progress") }
 
 // sweep removes all that carries a run's label, until nothing more of it is found: a script that was killed may have asked for
 // something that is made only now. It returns a line for each thing that it removed.
 func sweep(ctx context.Context, docker *testcontainers.DockerClient, token string) (removed []string, err error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
 	for {
-		gone, err := sweepOnce(ctx, docker, token)
+		gone, found, err := sweepOnce(ctx, docker, token)
 		removed = append(removed, gone...)
-		if err != nil || len(gone) == 0 {
+		if err != nil || found == 0 {
 			slices.Sort(removed)
 			return removed, err
+		}
+		if len(gone) == 0 { // somebody else is at it
+			select {
+			case <-ctx.Done():
+				return removed, ctx.Err()
+			case <-tick.C:
+			}
 		}
 	}
 }
 
 // sweepOnce removes what is found now: containers side by side, then networks, volumes and names of images.
-func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token string) (removed []string, err error) {
+func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token string) (removed []string, found int, err error) {
 	mine := client.Filters{}.Add("label", Label+"="+token)
 	var mu sync.Mutex
 	var errs []error
 	gone := func(what string, err error) {
 		mu.Lock()
 		defer mu.Unlock()
+		found++
 		switch {
 		case err == nil:
 			removed = append(removed, "removed "+what)
@@ -349,7 +376,7 @@ func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token s
 	}
 	containers, err := docker.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
 	if err != nil {
-		return nil, fmt.Errorf("list the containers of run %s: %w", token, err)
+		return nil, 0, fmt.Errorf("list the containers of run %s: %w", token, err)
 	}
 	var wg sync.WaitGroup
 	for _, c := range containers.Items {
@@ -359,34 +386,32 @@ func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token s
 		})
 	}
 	wg.Wait()
-	networks, err := docker.NetworkList(ctx, client.NetworkListOptions{Filters: mine})
-	errs = append(errs, err)
+	networks, nerr := docker.NetworkList(ctx, client.NetworkListOptions{Filters: mine})
+	volumes, verr := docker.VolumeList(ctx, client.VolumeListOptions{Filters: mine})
 	for _, n := range networks.Items {
 		wg.Go(func() {
 			_, err := docker.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
 			gone("network "+n.Name, err)
 		})
 	}
-	volumes, err := docker.VolumeList(ctx, client.VolumeListOptions{Filters: mine})
-	errs = append(errs, err)
 	for _, v := range volumes.Items {
 		wg.Go(func() {
 			_, err := docker.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true})
 			gone("volume "+v.Name, err)
 		})
 	}
-	images, err := docker.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("reference", prefix+token+"/*")})
-	errs = append(errs, err)
+	// Names of images: the run's own, those that compose gives, and those that were pulled from the run's registry.
+	images, ierr := docker.ImageList(ctx, client.ImageListOptions{})
 	for _, i := range images.Items {
 		for _, tag := range i.RepoTags {
-			if strings.HasPrefix(tag, prefix+token+"/") {
+			if strings.Contains(tag, prefix+token) {
 				_, err := docker.ImageRemove(ctx, tag, client.ImageRemoveOptions{}) // the name alone: the image has another one in the cache
 				gone("image "+tag, err)
 			}
 		}
 	}
 	wg.Wait()
-	return removed, errors.Join(errs...)
+	return removed, found, errors.Join(append(errs, nerr, verr, ierr)...)
 }
 
 // Clean removes what a dead run has left of containers, networks and volumes.
@@ -396,7 +421,17 @@ func Clean(ctx context.Context, token string) ([]string, error) {
 		return nil, err
 	}
 	defer docker.Close()
-	return sweep(ctx, docker, token)
+	removed, err := sweep(ctx, docker, token)
+	if err != nil {
+		return removed, err
+	}
+	// It may have been killed while it made a template, whose volumes outlive runs.
+	life, err := environment.NewLife(environment.Options{})
+	if err != nil {
+		return removed, err
+	}
+	dropped, err := dropOld(ctx, docker, life.Cache)
+	return append(removed, dropped...), err
 }
 
 // Answers says in a line why no container can be started here; empty: Docker answers.

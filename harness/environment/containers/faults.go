@@ -24,24 +24,42 @@ func (s *stage) Faults() fault.Place {
 	p := fault.Place{
 		State: s.stateOf,
 		Pause: func(ctx context.Context, name string) error {
+			s.hold(name, "paused")
 			_, err := s.docker.ContainerPause(ctx, s.engine.full(name), client.ContainerPauseOptions{})
 			return err
 		},
 		Resume: func(ctx context.Context, name string) error {
+			defer s.release(name)
+			if state, err := s.stateOf(ctx, name); err != nil || state != fault.Paused {
+				return err // it was never paused
+			}
 			_, err := s.docker.ContainerUnpause(ctx, s.engine.full(name), client.ContainerUnpauseOptions{})
 			return err
 		},
 		Kill: func(ctx context.Context, name string) error {
+			s.hold(name, "gone")
 			_, err := s.docker.ContainerKill(ctx, s.engine.full(name), client.ContainerKillOptions{Signal: "KILL"})
 			return err
 		},
-		Start: s.restart,
+		Start: func(ctx context.Context, name string) error {
+			defer s.release(name)
+			return s.restart(ctx, name)
+		},
 		Cut: func(ctx context.Context, name string) error {
 			_, err := s.docker.NetworkDisconnect(ctx, s.engine.nets[private].ID, client.NetworkDisconnectOptions{Container: s.engine.full(name), Force: true})
 			return err
 		},
 		Heal: func(ctx context.Context, name string) error {
-			_, err := s.docker.NetworkConnect(ctx, s.engine.nets[private].ID, client.NetworkConnectOptions{Container: s.engine.full(name),
+			found, err := s.engine.inspect(ctx, name)
+			if err != nil {
+				return err
+			}
+			for _, on := range found.NetworkSettings.Networks {
+				if on.NetworkID == s.engine.nets[private].ID {
+					return nil // it was never cut off
+				}
+			}
+			_, err = s.docker.NetworkConnect(ctx, s.engine.nets[private].ID, client.NetworkConnectOptions{Container: s.engine.full(name),
 				EndpointConfig: &network.EndpointSettings{Aliases: []string{name}}})
 			return err
 		},
@@ -64,7 +82,10 @@ func (s *stage) Faults() fault.Place {
 			return strconv.ParseInt(fields[len(fields)-1], 10, 64)
 		},
 		Skew: func(ctx context.Context, name string, by time.Duration) error {
-			_, err := s.engine.call(ctx, name, "sh", "-c", `printf '%+ds' "$0" >/tmp/clock`, strconv.Itoa(int(by.Seconds())))
+			_, err := s.engine.call(ctx, name, "sh", "-c", `test -e /usr/lib/*/faketime/libfaketime.so.1 && printf '%+ds' "$0" >"$1"`, strconv.Itoa(int(by.Seconds())), clockFile)
+			if err != nil && s.find(name) != nil {
+				return fmt.Errorf("its image has no shell or no libfaketime; the clock of a static program, such as one of Go, cannot be set apart: %w", err)
+			}
 			return err
 		},
 	}
@@ -101,10 +122,26 @@ func (s *stage) Faults() fault.Place {
 		})
 		return answer, open, err
 	}
+	if !strings.HasPrefix(s.use.postgres, "backout/") {
+		p.Skew = nil // the official image has no libfaketime
+	}
 	p.StopRegistry = func(ctx context.Context) error { return s.registry.stop(ctx) }
 	p.StartRegistry = func(ctx context.Context) error { return s.registry.start(ctx) }
 	p.Pull = func(ctx context.Context, release string) error { return s.registry.can(ctx, release) }
 	return p
+}
+
+// hold has orders to an instance wait until release. A node has no orders.
+func (s *stage) hold(name, how string) {
+	if i := s.find(name); i != nil {
+		i.hold(how)
+	}
+}
+
+func (s *stage) release(name string) {
+	if i := s.find(name); i != nil {
+		i.release()
+	}
 }
 
 // lead has the primary's two addresses, for services and for the harness, lead to another node.

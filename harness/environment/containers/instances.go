@@ -3,8 +3,10 @@ package containers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,8 +29,45 @@ type instance struct {
 	mu    sync.Mutex
 	image string
 	pid   int
-	base  int // restarts that were ordered, and those of containers before this one
-	count int // of this container by the engine
+	base  int           // restarts that were ordered, and those of containers before this one
+	count int           // of this container by the engine
+	held  string        // what a fault has made of it; empty: nothing
+	free  chan struct{} // closed when it is held no more
+}
+
+// hold has orders wait, as those to a machine that does not answer do.
+func (i *instance) hold(how string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.free == nil {
+		i.held, i.free = how, make(chan struct{})
+	}
+}
+
+// release ends hold. It may be called again.
+func (i *instance) release() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.free != nil {
+		close(i.free)
+		i.held, i.free = "", nil
+	}
+}
+
+// reach waits until nothing holds the instance.
+func (i *instance) reach(ctx context.Context) error {
+	i.mu.Lock()
+	how, free := i.held, i.free
+	i.mu.Unlock()
+	if free == nil {
+		return nil
+	}
+	select {
+	case <-free:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s is %s and does not answer: %w", i.name, how, context.Cause(ctx))
+	}
 }
 
 // PID of its first process on this machine; 0 when it does not run.
@@ -54,21 +93,24 @@ func (s *stage) start(ctx context.Context, i *instance, image string) error {
 	if err != nil {
 		return err
 	}
+	if slices.Contains(s.need.Faults, "clock") {
+		// For programs that call libc, in images that have libfaketime. The dynamic linker knows where libraries are ($LIB).
+		maps.Copy(env, map[string]string{"LD_PRELOAD": "/usr/$LIB/faketime/libfaketime.so.1", "FAKETIME_TIMESTAMP_FILE": clockFile,
+			"FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+	}
 	b := box{name: i.name, image: image, command: i.service.Containers.Command, env: env, restart: true,
 		on: map[string]string{private: i.name, observed: i.name + ".observed"}, volumes: s.dataVolume(i.service)}
 	if _, err := s.engine.run(ctx, b); err != nil {
 		return err
-	}
-	if s.registry != nil && i.service == s.need.Service {
-		if err := s.registry.forget(ctx, image); err != nil {
-			return err
-		}
 	}
 	i.mu.Lock()
 	i.image, i.count = image, 0
 	i.mu.Unlock()
 	return s.look(ctx, i.name)
 }
+
+// clockFile says in a container how far its clock is off.
+const clockFile = "/tmp/clock"
 
 // release is what an image's tag says.
 func release(image string) string { return image[strings.LastIndex(image, ":")+1:] }
@@ -110,6 +152,9 @@ func (s *stage) replace(ctx context.Context, name, image string) error {
 			return fmt.Errorf("%s is described by %s: deploy it by RELEASE=NAME $COMPOSE up -d", name, i.service.Containers.Compose)
 		}
 		return s.restartComposed(ctx, i)
+	}
+	if err := i.reach(ctx); err != nil {
+		return err
 	}
 	if image == "" {
 		i.mu.Lock()

@@ -87,9 +87,11 @@ func (s *stage) cluster(ctx context.Context, roles []string, gate <-chan struct{
 		s.nodes[role] = n
 		s.mu.Unlock()
 		g.Go(func() error {
-			if n.volume, err = s.engine.volume(gctx, role, s.disk()); err != nil {
+			volume, err := s.engine.volume(gctx, role, s.disk())
+			if err != nil {
 				return err
 			}
+			n.volume = volume
 			from := "primary"
 			if role == "logical" {
 				from = "logical"

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,7 +38,6 @@ func (s *stage) Provision(ctx context.Context, need environment.Need) error {
 	s.begun = true
 	if !again {
 		s.need = need
-		close(s.known)
 	}
 	s.mu.Unlock()
 	if again {
@@ -83,6 +81,7 @@ func (s *stage) provision(ctx context.Context) error {
 	if err := s.findProjects(); err != nil {
 		return err
 	}
+	close(s.wired)
 	if err := s.scripts(); err != nil {
 		return err
 	}
@@ -360,7 +359,7 @@ func (s *stage) startGateway(ctx context.Context) error {
 		return err
 	}
 	return s.whileRuns(ctx, "gateway", "the gateway answers", func(ctx context.Context) error {
-		_, err := s.remote.Order(ctx, "state", s.anyInstance())
+		_, err := s.remote.Order(ctx, "ping", "")
 		return err
 	})
 }
@@ -388,16 +387,6 @@ func (s *stage) whileRuns(ctx context.Context, name, what string, does func(cont
 	return nil
 }
 
-// anyInstance is a name that the gateway knows.
-func (s *stage) anyInstance() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.instances) == 0 {
-		return ""
-	}
-	return s.instances[0]
-}
-
 func portOf(url string) (port int) {
 	_, _ = fmt.Sscanf(url, "http://127.0.0.1:%d", &port) // it is one of ours
 	return port
@@ -406,7 +395,6 @@ func portOf(url string) (port int) {
 // startInstances starts all instances of all services and waits until their proxies see them ready.
 func (s *stage) startInstances(ctx context.Context, gate <-chan struct{}) error {
 	starting, sctx := errgroup.WithContext(ctx)
-	var pulling sync.Mutex
 	for _, name := range s.instances {
 		a := s.addresses[name]
 		i := &instance{name: name, service: a.service}
@@ -419,8 +407,6 @@ func (s *stage) startInstances(ctx context.Context, gate <-chan struct{}) error 
 		starting.Go(func() error {
 			image := s.deployed(a.service, wiring.Release(s.need, a.service).Name)
 			if s.registry != nil && a.service == s.need.Service {
-				pulling.Lock() // the first start takes the name away again, which must not meet another pull
-				defer pulling.Unlock()
 				if err := pull(sctx, s.docker, image); err != nil {
 					return err
 				}
@@ -433,6 +419,12 @@ func (s *stage) startInstances(ctx context.Context, gate <-chan struct{}) error 
 	}
 	if err := starting.Wait(); err != nil {
 		return err
+	}
+	if s.registry != nil {
+		// From now on it is pulled by whoever needs it, as on a machine that has never run it. It stays then, as there.
+		if err := s.registry.forget(ctx, s.deployed(s.need.Service, s.need.Good.Name)); err != nil {
+			return err
+		}
 	}
 	select {
 	case <-gate:

@@ -51,9 +51,9 @@ func (r *registry) answers(ctx context.Context) error {
 	return environment.Until(ctx, "the registry answers", func(ctx context.Context) error { return proxy.AskReady(ctx, ask, here(r.port)+"/v2/") })
 }
 
-// repository of a service's images there.
+// repository of a service's images there. The run's token in it is what they are found by on this machine when all goes.
 func (r *registry) repository(of *service.Service) string {
-	return fmt.Sprintf("127.0.0.1:%d/%s", r.port, strings.ToLower(of.Name))
+	return fmt.Sprintf("127.0.0.1:%d/%s%s/%s", r.port, prefix, r.stage.engine.token, strings.ToLower(of.Name))
 }
 
 func (r *registry) name(of *service.Service, release string) string {

@@ -2,6 +2,7 @@ package containers
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
 	"golang.org/x/sync/errgroup"
 
 	"backout/harness/environment/artefact"
@@ -28,13 +30,17 @@ const templateFormat = 1001
 type template struct {
 	Password string // of all its roles
 	key      string
+	cache    string // to which it belongs: another one has other passwords
 	unlock   func()
 }
 
 const templateFile = "template.json"
 
 // volume of a node of the template.
-func (t *template) volume(node string) string { return prefix + "template-" + t.key + "-" + node }
+func (t *template) volume(node string) string {
+	cache := sha256.Sum256([]byte(t.cache))
+	return fmt.Sprintf("%stemplate-%s-%x-%s", prefix, t.key, cache[:4], node)
+}
 
 // template returns the template of a recipe, which is made when it is not there yet. A folder of the cache stands for it and
 // holds its password; a template whose volumes somebody has removed is made again.
@@ -43,11 +49,15 @@ func (s *stage) template(ctx context.Context, r database.Recipe) (*template, err
 	if err != nil {
 		return nil, err
 	}
-	t := &template{key: key}
-	dir := filepath.Join(s.Cache, "container-templates", key)
+	t := &template{key: key, cache: s.Cache}
+	dir := filepath.Join(s.Cache, templates, key)
 	if _, err := os.Stat(dir); err == nil {
 		for _, name := range r.Nodes() {
-			if _, err := s.docker.VolumeInspect(ctx, t.volume(name), client.VolumeInspectOptions{}); err != nil {
+			_, err := s.docker.VolumeInspect(ctx, t.volume(name), client.VolumeInspectOptions{})
+			if err != nil && !absent(err) {
+				return nil, fmt.Errorf("database template: %w", err)
+			}
+			if err != nil {
 				if err := artefact.RemoveTree(dir); err != nil {
 					return nil, err
 				}
@@ -98,7 +108,7 @@ func (s *stage) makeTemplate(ctx context.Context, r database.Recipe, t *template
 		}
 		err = errors.Join(err, artefact.RemoveTree(scratch))
 	}()
-	if err := s.dropOld(ctx); err != nil {
+	if _, err := dropOld(ctx, s.docker, s.Cache); err != nil {
 		return err
 	}
 	if _, err := b.Build(ctx); err != nil {
@@ -132,23 +142,40 @@ func (s *stage) makeTemplate(ctx context.Context, r database.Recipe, t *template
 	return os.WriteFile(filepath.Join(part, templateFile), about, 0o600)
 }
 
-// dropOld removes the volumes of templates that the cache has dropped.
-func (s *stage) dropOld(ctx context.Context) error {
-	all, err := s.docker.VolumeList(ctx, client.VolumeListOptions{Filters: client.Filters{}.Add("label", templateLabel)})
+// templates is the folder of the cache for them.
+const templates = "container-templates"
+
+// dropOld removes the volumes of templates that a cache has dropped, and of those whose making was killed. It returns a
+// line for each.
+func dropOld(ctx context.Context, docker *testcontainers.DockerClient, cache string) (removed []string, err error) {
+	all, err := docker.VolumeList(ctx, client.VolumeListOptions{Filters: client.Filters{}.Add("label", templateLabel)})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, v := range all.Items {
-		key := v.Labels[templateLabel]
-		if v.Labels[templateCache] != s.Cache {
+		folder := filepath.Join(cache, templates, v.Labels[templateLabel])
+		if v.Labels[templateCache] != cache {
 			continue // of another cache, which knows itself what it needs
 		}
-		entries, _ := filepath.Glob(filepath.Join(s.Cache, "container-templates", key+"*"))
-		if len(entries) == 0 {
-			_, _ = s.docker.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{}) // one that is in use stays
+		if _, err := os.Stat(folder); !os.IsNotExist(err) {
+			continue
+		}
+		lock, free, err := artefact.TryLock(folder + ".lock")
+		if err != nil {
+			return removed, err
+		}
+		if !free {
+			continue // it is being made
+		}
+		_, err = docker.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{}) // one that is in use stays
+		if err == nil {
+			removed = append(removed, "removed volume "+v.Name)
+		}
+		if err := lock.Close(); err != nil {
+			return removed, err
 		}
 	}
-	return nil
+	return removed, nil
 }
 
 // templateCache says which cache a template belongs to.
@@ -234,9 +261,11 @@ func (b *builder) restore(ctx context.Context, at, path, program string, args ..
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	u.Host = fmt.Sprintf("127.0.0.1:%d", postgresPort)
+	password, _ := u.User.Password() // not among the arguments, which every user of the machine can read
+	u.User = url.User(u.User.Username())
 	quoted := "'" + strings.Join(append([]string{program}, args...), "' '") + "'"
-	if _, err := b.stage.engine.call(ctx, name, "sh", "-c", quoted+` "$1" <`+inside, "sh", u.String()); err != nil {
-		return fmt.Errorf("%s: %s", path, strings.ReplaceAll(err.Error(), u.String(), "the database"))
+	if _, err := b.stage.engine.callWith(ctx, name, []string{"PGPASSWORD=" + password}, "sh", "-c", quoted+` "$1" <`+inside, "sh", u.String()); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }

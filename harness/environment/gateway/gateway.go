@@ -164,6 +164,9 @@ func (g *gateway) order(ctx context.Context, words []string) (string, error) {
 	if out, is, err := g.link(ctx, words); is {
 		return out, err
 	}
+	if words[0] == "ping" {
+		return "", nil
+	}
 	if words[0] == "all" {
 		p := g.users[words[1]]
 		if p == nil {

@@ -161,7 +161,9 @@ func (f *faults) end(ctx context.Context) error {
 			continue
 		}
 		d.active = false
-		err := d.Lift(ctx)
+		lifting, cancel := context.WithTimeout(ctx, liftWithin)
+		err := d.Lift(lifting)
+		cancel()
 		f.put(d, evidence.FaultLifted, "", err)
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("lift the fault that %s: %w", d.Text, err))

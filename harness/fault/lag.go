@@ -39,23 +39,31 @@ type delayed struct {
 	name    string
 	by      float64
 	setting setting
+	reached bool // the age that was asked for was seen
 }
 
 func (f *delayed) Inject(ctx context.Context) error {
 	return f.lay(ctx, f.name, []*setting{&f.setting})
 }
 
-// InForce is what the age of the newest commit says that was replayed, and not the setting alone. It grows to what was
-// asked for first.
+// InForce is what the age of the newest transaction says that was replayed, and not the setting alone. It grows to what was
+// asked for first. Later it is also in force while replay waits for a commit to be old enough: the end of a transaction that
+// was rolled back is replayed without delay, and makes the newest one look young.
 func (f *delayed) InForce(ctx context.Context) (string, bool, error) {
 	var age, delay float64
+	var waits bool
 	err := f.ask(ctx, f.name, `select coalesce(extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8,
-		(select setting::float8 / 1000 from pg_settings where name = 'recovery_min_apply_delay')`, &age, &delay)
+		(select setting::float8 / 1000 from pg_settings where name = 'recovery_min_apply_delay'),
+		exists (select from pg_stat_activity where backend_type = 'startup' and wait_event = 'RecoveryApplyDelay')`, &age, &delay, &waits)
 	if err != nil {
 		return "", false, err
 	}
-	// The timestamp is the primary's and the delay is counted from it, so nothing younger can have been replayed.
-	return fmt.Sprintf("the newest commit that %s has replayed is %.1f s old", f.name, age), delay == f.by && age >= f.by, nil
+	f.reached = f.reached || age >= f.by
+	seen := fmt.Sprintf("the newest transaction that %s has replayed is %.1f s old", f.name, age)
+	if waits {
+		seen += ", and the next one waits"
+	}
+	return seen, delay == f.by && f.reached && (age >= f.by || waits), nil
 }
 
 func (f *delayed) Lift(ctx context.Context) error {
@@ -81,6 +89,9 @@ func (f *idle) Inject(ctx context.Context) error {
 		all, err := postgres.Texts(ctx, c, `select subname from pg_subscription where subenabled and subdbid = (select oid from pg_database where datname = current_database())`)
 		if err != nil {
 			return err
+		}
+		if len(all) == 0 {
+			return fmt.Errorf("%s has no subscription that applies anything", f.name)
 		}
 		f.names = all
 		return f.each(ctx, c, "disable")

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,14 +18,17 @@ import (
 // readerName is the application_name of a long reader. It is not the harness's own, so that evidence of locks shows it.
 const readerName = "long reader"
 
-// longReader reads on a standby in one transaction that does not end. The standby lets it: replay of whatever needs a
-// table for itself waits until it is done.
+// longReader reads on a standby in transactions that do not end. The standby lets it: replay of whatever needs a table for
+// itself waits until they are done, and all that comes after it. So that it does wait, a table of its own is among those that
+// it reads, and is dropped on the primary; it lies in the maintenance database, where nobody looks.
 type longReader struct {
 	World
 	name     string
 	settings []*setting
-	conn     *pgx.Conn
+	conns    []*pgx.Conn
 }
+
+const readersTable = "backout_long_reader"
 
 func reader() Kind {
 	return Kind{
@@ -40,34 +46,97 @@ func (f *longReader) Inject(ctx context.Context) error {
 	if err := f.lay(ctx, f.name, f.settings); err != nil {
 		return err
 	}
-	n, err := f.node(f.name)
+	if err := f.maintain(ctx, `create table if not exists `+readersTable+` ()`); err != nil {
+		return err
+	}
+	own, err := f.read(ctx, true)
 	if err != nil {
 		return err
 	}
-	c, err := pgx.ParseConfig(n.URL)
+	if seen, err := Await(ctx, 10*time.Second, func(ctx context.Context) (string, bool, error) {
+		var there bool
+		err := own.QueryRow(ctx, `select to_regclass($1) is not null`, readersTable).Scan(&there)
+		return fmt.Sprintf("the reader's table is on %s: %v", f.name, there), there, err
+	}); err != nil {
+		return fmt.Errorf("%s: %w", seen, err)
+	}
+	if err := f.hold(ctx, own, readersTable); err != nil {
+		return err
+	}
+	all, err := f.read(ctx, false)
 	if err != nil {
-		return fmt.Errorf("read on %s: %w", f.name, err)
+		return err
 	}
-	c.DialFunc, c.ConnectTimeout = service.DialHere, AskedWithin
-	c.RuntimeParams["application_name"] = readerName
-	c.RuntimeParams["lock_timeout"] = "2s"
-	if f.conn, err = pgx.ConnectConfig(ctx, c); err != nil {
-		return fmt.Errorf("read on %s: %w", f.name, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*AskedWithin)
-	defer cancel()
-	if _, err := f.conn.Exec(ctx, `begin isolation level repeatable read read only`); err != nil {
-		return fmt.Errorf("read on %s: %w", f.name, err)
-	}
-	tables, err := postgres.Texts(ctx, f.conn, `select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+	tables, err := postgres.Texts(ctx, all, `select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		where c.relkind in ('r', 'p') and n.nspname <> 'information_schema' and n.nspname !~ '^pg_' order by 1`)
 	if err != nil {
 		return fmt.Errorf("read on %s: %w", f.name, err)
 	}
+	if err := f.hold(ctx, all, tables...); err != nil {
+		return err
+	}
+	return f.maintain(ctx, `drop table `+readersTable)
+}
+
+// read opens a connection to the standby: to its maintenance database, or to the service's.
+func (f *longReader) read(ctx context.Context, maintenance bool) (*pgx.Conn, error) {
+	n, err := f.node(f.name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := pgx.ParseConfig(n.URL)
+	if err != nil {
+		return nil, fmt.Errorf("read on %s: %w", f.name, err)
+	}
+	if maintenance {
+		c.Database = "postgres"
+	}
+	c.DialFunc, c.ConnectTimeout = service.DialHere, AskedWithin
+	c.RuntimeParams["application_name"] = readerName
+	c.RuntimeParams["lock_timeout"] = "2s"
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("read on %s: %w", f.name, err)
+	}
+	f.conns = append(f.conns, conn)
+	return conn, nil
+}
+
+// hold reads tables in a transaction that stays open.
+func (f *longReader) hold(ctx context.Context, conn *pgx.Conn, tables ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*AskedWithin)
+	defer cancel()
+	if _, err := conn.Exec(ctx, `begin isolation level repeatable read read only`); err != nil {
+		return fmt.Errorf("read on %s: %w", f.name, err)
+	}
 	for _, t := range tables {
-		if _, err := f.conn.Exec(ctx, `select from `+t+` limit 1`); err != nil {
+		if _, err := conn.Exec(ctx, `select from `+t+` limit 1`); err != nil {
 			return fmt.Errorf("read %s on %s: %w", t, f.name, err)
 		}
+	}
+	return nil
+}
+
+// maintain runs a statement in the maintenance database of the primary.
+func (f *longReader) maintain(ctx context.Context, statement string) error {
+	n, err := f.node(OnPrimary)
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(n.URL)
+	if err != nil {
+		return err
+	}
+	u.Path = "/postgres"
+	ctx, cancel := context.WithTimeout(ctx, AskedWithin)
+	defer cancel()
+	pool, err := postgres.Open(ctx, u.String())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(ctx, statement); err != nil {
+		return fmt.Errorf("the reader's own table: %w", err)
 	}
 	return nil
 }
@@ -88,22 +157,23 @@ func (f *longReader) InForce(ctx context.Context) (string, bool, error) {
 	if err != nil {
 		return "", false, err
 	}
-	seen := fmt.Sprintf("one transaction on %s has been reading %d tables for %.1f s", f.name, tables, since)
-	if waits == "RecoveryConflictSnapshot" || waits == "relation" {
-		seen += ", and replay waits for it"
+	held := waits == "RecoveryConflictSnapshot" || waits == "relation"
+	seen := fmt.Sprintf("one transaction on %s has been reading %d tables for %.1f s, and replay goes on", f.name, tables, since)
+	if held {
+		seen = strings.TrimSuffix(seen, "goes on") + "waits for it"
 	}
-	return seen, tables > 0 && set, nil
+	return seen, tables > 0 && set && held, nil
 }
 
 func (f *longReader) Lift(ctx context.Context) error {
-	var closed error
-	if f.conn != nil {
-		within, cancel := context.WithTimeout(ctx, AskedWithin)
-		defer cancel()
-		closed = f.conn.Close(within)
-		f.conn = nil
+	within, cancel := context.WithTimeout(ctx, AskedWithin)
+	defer cancel()
+	var wrong []error
+	for _, c := range f.conns {
+		wrong = append(wrong, c.Close(within))
 	}
-	return errors.Join(closed, f.back(ctx, f.name, f.settings))
+	f.conns = nil
+	return errors.Join(append(wrong, f.maintain(ctx, `drop table if exists `+readersTable), f.back(ctx, f.name, f.settings))...)
 }
 
 // Gone is that the reader is. Whether the standby has caught up is for the drill to judge.

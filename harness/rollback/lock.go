@@ -115,7 +115,7 @@ func take(ctx context.Context, path string, as evidence.Holder) (*lock, error) {
 			held := &Held{Path: path}
 			within, cancel := context.WithTimeout(ctx, told)
 			// Not having been told changes nothing: it is refused.
-			_ = until(within, 10*time.Millisecond, func(context.Context) error { return l.read(&held.Holder) })
+			_ = until(within, 10*time.Millisecond, func(context.Context) error { return l.alive(&held.Holder) })
 			cancel()
 			return nil, errors.Join(held, file.Close())
 		}
@@ -137,6 +137,17 @@ func take(ctx context.Context, path string, as evidence.Holder) (*lock, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// alive reads who holds it. What a dead holder of this host has left stands there until the next one has written.
+func (l *lock) alive(h *evidence.Holder) error {
+	if err := l.read(h); err != nil {
+		return err
+	}
+	if host, err := os.Hostname(); err == nil && host == h.Host && errors.Is(syscall.Kill(h.PID, 0), syscall.ESRCH) {
+		return fmt.Errorf("process %d, which stands in the lock, has ended", h.PID)
+	}
+	return nil
 }
 
 // is says whether the file at its path is still the one that is locked.

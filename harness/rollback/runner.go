@@ -150,7 +150,9 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, fro
 		}
 		tell(false)
 		o := r.Run(ctx, part, i+1, s, env)
-		tell(true)
+		if o.Outcome != evidence.StepDied { // it is run again: what is until it has ended goes on
+			tell(true)
+		}
 		if o.Outcome != evidence.StepOK {
 			failed = &StepError{part, i + 1, s, o}
 			if o.Outcome == evidence.StepDied {

@@ -274,6 +274,7 @@ func (f *Facts) addFault(n int64, t tick, e *evidence.Fault) {
 	case evidence.FaultNotGone:
 		known.stays = why
 	default:
+		known.lifted, known.gone = false, false // it is brought about, maybe again
 		if e.Error != "" {
 			known.err = short(e.Error)
 		}

@@ -6,6 +6,9 @@ import (
 	"backout/harness/evidence"
 )
 
+// answeredWithin is how many seconds the last of those who came back may have taken: three requests by their time-out.
+const answeredWithin = 30
+
 // staysRestored: once service was restored and clients came back who had given up, all of them were served, and so was
 // everybody for the stability window afterwards; in its second half everything was as before, replicas too.
 func staysRestored(j *judging) result {
@@ -24,9 +27,12 @@ func staysRestored(j *judging) result {
 	what := fmt.Sprintf("from %s on %s times as many clients came back for %s", at(begun), decimal(h.Times, 1), length(h.Seconds))
 
 	w := *j.watch
-	w.crowded = true
 	var all []lack
-	w.users(begun, quiet, func(l lack) { all = append(all, l) })
+	found := func(l lack) { all = append(all, l) }
+	w.crowded = true
+	w.users(begun, quiet, found)
+	w.crowded = false // when they have gone, latency is what it was again
+	w.users(ended+(quiet-ended)/2, quiet, found)
 	all = badFirst(w.lacking(all, ended+(quiet-ended)/2, quiet)) // a replica may lag while they come, and then catch up
 	is := yes
 	for _, l := range all {
@@ -34,6 +40,7 @@ func staysRestored(j *judging) result {
 		r.details = append(r.details, l.detail)
 		r.evidence = append(r.evidence, l.n)
 	}
+	took := (ended - begun).seconds()
 	arrived, expected := j.f.arrived(begun, begun+ticks(evidence.Offset(h.Seconds))), (1+h.Times)*j.run.Traffic.Rate*h.Seconds
 	switch {
 	case is == no:
@@ -46,6 +53,9 @@ func staysRestored(j *judging) result {
 		}
 	case is == unknown:
 		r.state, r.finding = Unjudged, what+", but it was not seen how they were served: "+list(r.details, 2)
+	case took > h.Seconds+answeredWithin:
+		// Arrivals are logged by when they were due, so only the length says that they were not sent in time.
+		r.state, r.finding = Unjudged, fmt.Sprintf("%s, but it took %s until the last of them had been sent and served: they were fewer at a time", what, length(took))
 	case float64(arrived) < rateReached*expected:
 		r.state, r.finding = Unjudged, fmt.Sprintf("%s, but only %s of %s scheduled journeys arrived", what, number(int64(arrived)), number(int64(expected+0.5)))
 	default:

@@ -334,7 +334,7 @@ func (f *Facts) tally() tally {
 		n := losses[f.journeys.of(b.Journey)]
 		switch {
 		case n == 0:
-		case n <= b.Lost:
+		case n <= b.Lost && f.run.Budget == nil: // the drill's own is the limit where there is one
 			spared[f.journeys.of(b.Journey)] = true
 			t.budgets = append(t.budgets, number(int64(n))+" of "+number(int64(b.Lost))+" writes of "+b.Journey+" that may be lost are lost: "+b.Why)
 		default:

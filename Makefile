@@ -81,7 +81,8 @@ show-5-table: build tools ## every feature in both environments, with verdicts a
 	-@backout run features --tags @gate --env containers --parallel 2 --seed $(SEED) --name table-containers
 
 show-5-faults: ## each fault 20 times: injected, observed, lifted, observed, with the times that takes
-	CYCLES=20 go test -count 1 -timeout 40m -run TestFaultCycles -v ./harness/drill | grep -v '^=== RUN'
+	@mkdir -p build && CYCLES=20 go test -count 1 -timeout 60m -run TestFaultCycles -v ./harness/drill >build/faults.log; \
+		ended=$$?; grep -v '^=== RUN' build/faults.log; exit $$ended
 
 test: doctor ## the tests
 	go vet ./...

@@ -3,7 +3,9 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -171,6 +173,23 @@ func (d *draft) whole() error {
 		return errors.New(`expected a promise: Then service is restored`)
 	case len(d.Promises) > 0 && d.Expect != nil && !d.saysBroken():
 		return errors.New("a drill that must fail promises nothing but what it says is broken: leave the other promises to the right rollback")
+	}
+	return d.replicasAreGiven()
+}
+
+// replicasAreGiven checks that commands find the replicas whose URLs they want, before the rollout ends in the midst for want
+// of one.
+func (d *draft) replicasAreGiven() error {
+	for _, wants := range []struct {
+		path string
+		env  map[string]string
+	}{{filepath.Join(d.Bad.Dir, "release.yaml"), d.Bad.Env}, {d.Plan.Path, d.Plan.Env}} {
+		for _, name := range slices.Sorted(maps.Keys(wants.env)) {
+			of := wants.env[name]
+			if strings.HasSuffix(of, "DATABASE_URL_LOGICAL") && !d.Logical || strings.HasSuffix(of, "DATABASE_URL_STREAMING") && !d.Streaming {
+				return fmt.Errorf("%s: env: {%s: %s} needs a replica that this drill has not: say: And a streaming replica and a logical replica", wants.path, name, of)
+			}
+		}
 	}
 	return nil
 }

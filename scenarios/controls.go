@@ -1,6 +1,10 @@
 package scenarios
 
-import "slices"
+import (
+	"slices"
+
+	"backout/harness/evidence"
+)
 
 // Right says whether the drill rolls its release back by its right plan, and may be run here. Under a fault the right plan
 // may be another than on a quiet day.
@@ -14,10 +18,15 @@ func RightDrill(control Scenario, all []Scenario) *Scenario {
 	for i := range all {
 		s := &all[i]
 		if s.Right() && s.Alone() == control.Alone() && (s.Second == nil) == (control.Second == nil) && (s.Death == nil) == (control.Death == nil) && (s.Herd == nil) == (control.Herd == nil) &&
-			slices.Equal(s.FaultKinds(), control.FaultKinds()) &&
+			s.Synchronous == control.Synchronous && slices.EqualFunc(s.Faults, control.Faults, sameFault) &&
 			s.Service.Path == control.Service.Path && s.Bad.Name == control.Bad.Name && s.Good.Name == control.Good.Name {
 			return s
 		}
 	}
 	return nil
+}
+
+// sameFault says whether the same is done to the same, whenever.
+func sameFault(a, b evidence.DeclaredFault) bool {
+	return a.Kind == b.Kind && a.Of == b.Of && a.Seconds == b.Seconds
 }

@@ -15,12 +15,17 @@ import (
 // compileWith compiles the drill of a release with three steps to roll back and a line more.
 func compileWith(t *testing.T, line string) (scenarios.Scenario, error) {
 	t.Helper()
+	return compileOn(t, "a streaming replica and a logical replica", line)
+}
+
+func compileOn(t *testing.T, replicas, line string) (scenarios.Scenario, error) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.feature")
 	text := `@gate
 Feature: Faults
   Scenario: One
     Given the service "shop" with 100000 orders
-    And a streaming replica
+    And ` + replicas + `
     And 30 journeys per second by 30 users
     When release "v2" is deployed over "v1"
     And it is rolled back by its plan
@@ -91,7 +96,7 @@ func TestWhatCannotBeDisturbedIsSaidBeforeAnythingStarts(t *testing.T) {
 		"the primary fails over to the streaming replica before step 2":            "what was promoted stays the primary",
 		"the primary fails over to shop-2 before step 2, for good":                 "it can be done to streaming only, and shop-2 is none",
 	} {
-		if _, err := compileWith(t, line); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := compileOn(t, "a streaming replica", line); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s:\nexpected ... %s ...\nfound %v", line, want, err)
 		}
 	}
@@ -106,5 +111,13 @@ func TestADrillWhoseFaultCannotBeBroughtAboutDoesNotApply(t *testing.T) {
 	want := "the environment process cannot do what the drill declares: it cannot give a node a disk of its own"
 	if !strings.Contains(s.NotApplicable, want) {
 		t.Errorf("expected ... %s ..., found %q", want, s.NotApplicable)
+	}
+}
+
+// A replica whose URL a command wants must be there.
+func TestReplicasThatCommandsWantAreGiven(t *testing.T) {
+	_, err := compileOn(t, "a streaming replica", "shop-2 is paused while it is rolled back")
+	if err == nil || !strings.Contains(err.Error(), "env: {LOGICAL: DATABASE_URL_LOGICAL} needs a replica that this drill has not") {
+		t.Errorf("expected that the logical replica is missed, found %v", err)
 	}
 }

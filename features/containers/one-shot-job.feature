@@ -6,7 +6,7 @@ Feature: Rolling a migration back by a job that runs once
 
   Background:
     Given the service "shop" with 20000 orders
-    And a streaming replica
+    And a streaming replica and a logical replica
     And 30 journeys per second by 30 users
 
   Scenario: The job brings the column back with its data

@@ -1,12 +1,12 @@
 @control @containers @database @gate
 Feature: Control: a migration job from the image of the old release
 
-  The job is started from the image that comes back, which does not have the migration that must go. Goose finds nothing
-  to do, and the job ends with 0.
+  The job is started from the image that comes back, which does not have the migration that must go. Goose cannot find it
+  and ends with an error: the plan stops where it is, and whoever wrote it had tried it on the wrong image.
 
   Background:
     Given the service "shop" with 20000 orders
-    And a streaming replica
+    And a streaming replica and a logical replica
     And 30 journeys per second by 30 users
 
   Scenario: The column does not come back

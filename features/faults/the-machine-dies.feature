@@ -22,7 +22,7 @@ Feature: Rolling back when the machine dies that runs the rollback
     When release "v2-fails-checkouts" is deployed over "v1"
     Then users are harmed
     When it is rolled back by its plan
-    And the machine that runs it dies during step 1
+    And the machine that runs it dies when step 1 says "shop-1 runs v1"
     And it is started again from the start
     Then service is restored within 5 minutes
     And every instance serves the target release

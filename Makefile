@@ -77,8 +77,8 @@ show-4: ## the lines of the engine and the vocabulary that name the sample
 	go test -count 1 -run TheEngineKnowsNoSample -v ./harness
 
 show-5-table: build tools ## every feature in both environments, with verdicts and times; those that do not apply with the reason
-	-@backout run features --tags @gate --env process --parallel 2 --seed $(SEED) --name table-process
-	-@backout run features --tags @gate --env containers --parallel 2 --seed $(SEED) --name table-containers
+	-@backout run features --tags @gate --env process --parallel 3 --seed $(SEED) --name table-process
+	-@backout run features --tags @gate --env containers --parallel 3 --seed $(SEED) --name table-containers
 
 show-5-faults: ## each fault 20 times: injected, observed, lifted, observed, with the times that takes
 	@mkdir -p build && CYCLES=20 go test -count 1 -timeout 60m -run TestFaultCycles -v ./harness/drill >build/faults.log; \

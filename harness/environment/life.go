@@ -88,7 +88,7 @@ func (l *Life) End(ctx context.Context, within time.Duration, remove func(ctx co
 	select {
 	case <-idle:
 	case <-time.After(within):
-		late = errors.New("Provision, Stage or Clone did not return when they were told to")
+		late = errors.New("calls of Provision, Stage or Clone did not return when they were told to")
 	}
 	l.ending.Lock()
 	defer l.ending.Unlock()

@@ -58,6 +58,25 @@ func NewLife(o Options) (*Life, error) {
 	return l, nil
 }
 
+// TellTo has what takes long told to somebody else than Options says; nil changes nothing.
+func (l *Life) TellTo(progress func(text string)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if progress != nil {
+		l.Progress = progress
+	}
+}
+
+// Say tells people what takes long.
+func (l *Life) Say(text string) {
+	l.mu.Lock()
+	say := l.Progress
+	l.mu.Unlock()
+	if say != nil {
+		say(text)
+	}
+}
+
 // Context ends with the environment.
 func (l *Life) Context() context.Context { return l.context }
 

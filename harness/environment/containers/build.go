@@ -78,7 +78,7 @@ func (s *stage) have(ctx context.Context, image string) error {
 	if _, err := s.docker.ImageInspect(ctx, image); err == nil {
 		return nil
 	}
-	s.say("pulling " + image)
+	s.Say("pulling " + image)
 	if err := pull(ctx, s.docker, image); err != nil {
 		return fmt.Errorf("%s is not here: %w", image, err)
 	}
@@ -128,7 +128,7 @@ func (s *stage) build(ctx context.Context, of *service.Service, r *service.Relea
 	if _, err := s.docker.ImageInspect(ctx, name); err == nil {
 		return name, nil
 	}
-	s.say("making the image of " + of.Name + " " + r.Name)
+	s.Say("making the image of " + of.Name + " " + r.Name)
 	const file = ".Dockerfile" // beside what is deployed, and not where a release could have one of its own
 	if err := os.WriteFile(filepath.Join(dir, file), recipe, 0o644); err != nil {
 		return "", err

@@ -133,23 +133,11 @@ func (s *stage) makeDirectory() error {
 			return err
 		}
 	}
-	s.stages.Kind, s.stages.Cache, s.stages.Dir, s.stages.Say = service.InContainers, s.Cache, filepath.Join(dir, "releases"), s.say
+	s.stages.Kind, s.stages.Cache, s.stages.Dir, s.stages.Say = service.InContainers, s.Cache, filepath.Join(dir, "releases"), s.Say
 	s.mu.Lock()
 	s.dir = dir
 	s.mu.Unlock()
 	return nil
-}
-
-func (s *stage) say(text string) {
-	s.mu.Lock()
-	say := s.need.Progress
-	s.mu.Unlock()
-	if say == nil {
-		say = s.Progress
-	}
-	if say != nil {
-		say(text)
-	}
 }
 
 // Stage implements environment.Environment. The release's image is made as well.

@@ -38,6 +38,7 @@ func (s *stage) Provision(ctx context.Context, need environment.Need) error {
 	s.begun = true
 	if !again {
 		s.need = need
+		s.TellTo(need.Progress)
 	}
 	s.mu.Unlock()
 	if again {

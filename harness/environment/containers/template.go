@@ -66,9 +66,9 @@ func (s *stage) template(ctx context.Context, r database.Recipe) (*template, err
 		}
 	}
 	t.unlock, err = artefact.Once(ctx, dir, 8,
-		func() { s.say("waiting for another run that makes the same database template") },
+		func() { s.Say("waiting for another run that makes the same database template") },
 		func(part string) error {
-			s.say("making the database template, once for these migrations, this data and this image")
+			s.Say("making the database template, once for these migrations, this data and this image")
 			return s.makeTemplate(ctx, r, t, part)
 		})
 	if err != nil {

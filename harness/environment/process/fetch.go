@@ -51,7 +51,7 @@ func (m *machine) findPostgres(ctx context.Context) error {
 // fetch gets PostgreSQL's programs into the cache, once, and returns them and where they were installed.
 func (m *machine) fetch(ctx context.Context) (bin postgres.Binaries, installed string, err error) {
 	installed = filepath.Join(m.Cache, "postgresql-"+string(fetched))
-	lock, err := artefact.LockFile(ctx, installed+".lock", unix.LOCK_EX, func() { m.say("waiting for another run that fetches PostgreSQL") })
+	lock, err := artefact.LockFile(ctx, installed+".lock", unix.LOCK_EX, func() { m.Say("waiting for another run that fetches PostgreSQL") })
 	if err != nil {
 		return bin, "", err
 	}
@@ -87,7 +87,7 @@ func (m *machine) download(ctx context.Context, home string) error {
 	if repository == "" {
 		repository = "https://repo1.maven.org/maven2"
 	}
-	m.say(fmt.Sprintf("no PostgreSQL on this machine: fetching %s from %s into %s", fetched, repository, m.Cache))
+	m.Say(fmt.Sprintf("no PostgreSQL on this machine: fetching %s from %s into %s", fetched, repository, m.Cache))
 	part, err := os.MkdirTemp(m.Cache, ".part-")
 	if err != nil {
 		return err

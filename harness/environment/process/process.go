@@ -127,7 +127,7 @@ func (m *machine) makeDirectory() error {
 	}
 	m.mu.Lock()
 	m.dir = dir
-	m.stages.Kind, m.stages.Cache, m.stages.Dir, m.stages.Say = service.InProcesses, m.Cache, filepath.Join(dir, "releases"), m.say
+	m.stages.Kind, m.stages.Cache, m.stages.Dir, m.stages.Say = service.InProcesses, m.Cache, filepath.Join(dir, "releases"), m.Say
 	m.mu.Unlock()
 	artefact.Spread(dir)
 	for _, sub := range []struct {
@@ -152,18 +152,6 @@ func (m *machine) onDestroy(name string, end func(ctx context.Context) error) *c
 	c := &cleanup{name: name, end: end}
 	m.cleanups = append(m.cleanups, c)
 	return c
-}
-
-func (m *machine) say(text string) {
-	m.mu.Lock()
-	say := m.need.Progress
-	m.mu.Unlock()
-	if say == nil {
-		say = m.Progress
-	}
-	if say != nil {
-		say(text)
-	}
 }
 
 // Stage implements environment.Environment. Before Provision has been called it waits for that call, which says whose

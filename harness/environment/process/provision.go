@@ -39,6 +39,7 @@ func (m *machine) Provision(ctx context.Context, need environment.Need) error {
 	m.provision = true
 	if !again {
 		m.need, m.begun = need, time.Now()
+		m.TellTo(need.Progress)
 		close(m.known)
 	}
 	m.mu.Unlock()

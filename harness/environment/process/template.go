@@ -46,9 +46,9 @@ func (m *machine) template(ctx context.Context, r database.Recipe) (*template, e
 	}
 	t := &template{dir: filepath.Join(m.Cache, "templates", key)}
 	t.unlock, err = artefact.Once(ctx, t.dir, 8,
-		func() { m.say("waiting for another run that makes the same database template") },
+		func() { m.Say("waiting for another run that makes the same database template") },
 		func(part string) error {
-			m.say("making the database template, once for these migrations, this data and this PostgreSQL")
+			m.Say("making the database template, once for these migrations, this data and this PostgreSQL")
 			return m.makeTemplate(ctx, r, part)
 		})
 	if err != nil {

@@ -30,7 +30,8 @@ type Place struct {
 	// LinkState measures through the link now: how long an answer takes, and whether one comes at all.
 	LinkState func(ctx context.Context, service string) (answer time.Duration, open bool, err error)
 
-	// Fill leaves no room on the disk of a node, which is a volume of fixed size and never the host's; Free takes that back.
+	// Fill leaves no room on the disk of a node, which is a volume of fixed size and never the host's; Free takes that back,
+	// and starts a node that has ended for want of room.
 	Fill, Free func(ctx context.Context, name string) error
 	// Room is how many bytes that disk has left.
 	Room func(ctx context.Context, name string) (bytes int64, err error)

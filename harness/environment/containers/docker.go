@@ -126,6 +126,7 @@ type box struct {
 	restart  bool              // when it ends by itself, as a service of production is
 	signal   string            // that stops it in good order; empty: the image's
 	labels   map[string]string
+	knows    bool // it asks for names of this run only: of one that is not there now it learns so at once
 }
 
 // full is the name of a container, a volume or an instance in the engine.
@@ -185,6 +186,11 @@ func (e *engine) run(ctx context.Context, b box) (testcontainers.Container, erro
 			h.ShmSize = 256 << 20
 			h.SecurityOpt = []string{"no-new-privileges"}
 			h.LogConfig = container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "16m"}}
+			if b.knows {
+				// Docker passes on what it does not know, such as the name of a container that is being replaced, and whoever
+				// asks for it meanwhile waits for that answer. Nobody answers here.
+				h.DNS, h.DNSOptions = []netip.Addr{here}, []string{"timeout:1", "attempts:1"}
+			}
 			if b.restart {
 				h.RestartPolicy = container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}
 			}

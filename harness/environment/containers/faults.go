@@ -64,17 +64,23 @@ func (s *stage) Faults() fault.Place {
 			return err
 		},
 		Reaches: s.reaches,
+		// By the gateway, which holds the disk too: a node may end when nothing more fits.
 		Fill: func(ctx context.Context, name string) error {
 			// dd ends with an error when nothing more fits, which is what is asked for.
-			_, err := s.engine.call(ctx, name, "sh", "-c", `dd if=/dev/zero of="$0/ballast" bs=1M 2>/dev/null; test -s "$0/ballast"`, dataDir)
+			_, err := s.engine.call(ctx, "gateway", "sh", "-c", `dd if=/dev/zero of="$0/ballast" bs=1M 2>/dev/null; test -s "$0/ballast"`, holds(name))
 			return err
 		},
 		Free: func(ctx context.Context, name string) error {
-			_, err := s.engine.call(ctx, name, "rm", "-f", dataDir+"/ballast")
-			return err
+			if _, err := s.engine.call(ctx, "gateway", "rm", "-f", holds(name)+"/ballast"); err != nil {
+				return err
+			}
+			if state, err := s.stateOf(ctx, name); err != nil || state != fault.Gone {
+				return err
+			}
+			return s.restart(ctx, name) // as whoever has made room does
 		},
 		Room: func(ctx context.Context, name string) (int64, error) {
-			out, err := s.engine.call(ctx, name, "df", "-B1", "--output=avail", dataDir)
+			out, err := s.engine.call(ctx, "gateway", "df", "-B1", "--output=avail", holds(name))
 			if err != nil {
 				return 0, err
 			}

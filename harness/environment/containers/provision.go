@@ -283,6 +283,9 @@ func (s *stage) linked(of *service.Service) wiring.Wiring {
 	return w
 }
 
+// holds is where the gateway has the disk of a node, where that is of fixed size.
+func holds(role string) string { return "/hold/" + role }
+
 // startGateway starts the gateway and waits until it answers.
 func (s *stage) startGateway(ctx context.Context) error {
 	c := gateway.Config{Token: s.remote.Token, Control: portOf(s.remote.URL), Stubs: map[int]gateway.Stub{}}
@@ -348,12 +351,12 @@ func (s *stage) startGateway(ctx context.Context) error {
 	if s.disk() != nil {
 		// A disk in memory is gone with the last container that has it, and the node's may be killed.
 		for role := range s.outside.Ports {
-			if held["/hold/"+role], err = s.engine.volume(ctx, role, s.disk()); err != nil {
+			if held[holds(role)], err = s.engine.volume(ctx, role, s.disk()); err != nil {
 				return err
 			}
 		}
 	}
-	_, err = s.engine.run(ctx, box{name: "gateway", readOnly: held, image: s.use.postgres, entry: append([]string{"/backout"}, args...), user: "65532",
+	_, err = s.engine.run(ctx, box{name: "gateway", knows: true, volumes: held, image: s.use.postgres, entry: append([]string{"/backout"}, args...), user: "65532",
 		env: map[string]string{gateway.Variable: string(text)}, binds: map[string]string{"/backout": path}, publish: publish,
 		on: map[string]string{edge: "gateway.edge", private: inGateway, observed: "gateway.observed"}})
 	if err != nil {

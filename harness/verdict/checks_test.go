@@ -381,6 +381,8 @@ func TestChecks(t *testing.T) {
 		})), verdict.Broken, fails, "6 of 741 acknowledged writes are lost"},
 		{verdict.WritesExactlyOnce, "within the drill's budget", all(fate("checkout", evidence.Lost, 3), thereAgain, mayLose(4)), verdict.Kept, pass,
 			"737 of 741 acknowledged writes are there; 3 acknowledged writes and the taking back of 1 are lost, 4 in all may be: the standby is asynchronous"},
+		{verdict.WritesExactlyOnce, "of all journeys within the drill's budget", all(fate("checkout", evidence.Lost, 3), fate("change-of-mind", evidence.Lost, 1), mayLose(4),
+			bad(evidence.CheckLedger, "checkout", 3, ""), bad(evidence.CheckLedger, "change-of-mind", 1, "")), verdict.Kept, pass, "4 in all may be: the standby is asynchronous"},
 		{verdict.WritesExactlyOnce, "beyond the drill's budget", all(fate("checkout", evidence.Lost, 3), thereAgain, mayLose(3)), verdict.Broken, fails, "3 of 741 acknowledged writes are lost"},
 		{verdict.WritesExactlyOnce, "a budget allows no duplicates", all(fate("checkout", evidence.Duplicated, 2), mayLose(5)), verdict.Broken, fails, "2 writes are there more than once"},
 		{verdict.WritesExactlyOnce, "duplicated", fate("checkout", evidence.Duplicated, 2), verdict.Broken, fails, "2 writes are there more than once"},

@@ -367,6 +367,7 @@ func writesExactlyOnce(j *judging) result {
 	t := &j.tally
 	a := j.ask(evidence.CheckLedger, j.writers(), func(string, *evidence.Finding) string { return "" })
 	// What is wrong is in the fates of the writes; the finding says only whether they were looked up.
+	a.asked += len(a.bad)
 	a.bad, a.details, a.evidence = nil, nil, nil
 	add := func(n int, text string, is ...fate) {
 		if n == 0 {

@@ -341,15 +341,13 @@ func (f *Facts) tally() tally {
 			t.overspent = append(t.overspent, number(int64(n))+" writes of "+b.Journey+" are lost, "+number(int64(b.Lost))+" may be")
 		}
 	}
-	all := false // what is lost is within the drill's budget
 	if b := f.run.Budget; b != nil && lostInAll+back > 0 {
 		text := number(int64(lostInAll)) + " acknowledged " + plural(lostInAll, "write", "writes") + " and the taking back of " + number(int64(back))
-		if all = lostInAll+back <= b.Lost; all {
+		if t.withinBudget = lostInAll+back <= b.Lost; t.withinBudget {
 			t.budgets = append(t.budgets, text+" are lost, "+number(int64(b.Lost))+" in all may be: "+b.Why)
 		} else {
 			t.overspent = append(t.overspent, text+" are lost, "+number(int64(b.Lost))+" in all may be")
 		}
-		t.withinBudget = all
 	}
 	each(func(w *write) {
 		win := &t.windows[f.window(w)]
@@ -359,7 +357,7 @@ func (f *Facts) tally() tally {
 		}
 		back := w.fate == resurrected || w.cancelFate == resurrected
 		switch {
-		case back && all:
+		case back && t.withinBudget:
 			t.takenBackLost++
 		case back:
 			t.resurrected++
@@ -405,7 +403,7 @@ func (f *Facts) tally() tally {
 		case is == duplicated:
 			t.duplicated++
 		case is == lost, is == absent: // it was acknowledged: not there is lost
-			if !(is == lost && (all || spared[w.journey])) {
+			if !(is == lost && (t.withinBudget || spared[w.journey])) {
 				t.lost++
 			}
 		}

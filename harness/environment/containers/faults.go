@@ -140,13 +140,13 @@ func (s *stage) Faults() fault.Place {
 // hold has orders to an instance wait until release. A node has no orders.
 func (s *stage) hold(name, how string) {
 	if i := s.find(name); i != nil {
-		i.hold(how)
+		i.held.Take(how)
 	}
 }
 
 func (s *stage) release(name string) {
 	if i := s.find(name); i != nil {
-		i.release()
+		i.held.Release()
 	}
 }
 

@@ -24,41 +24,19 @@ type instance struct {
 	name    string
 	service *service.Service
 
-	order sync.Mutex // one order at a time
+	order sync.Mutex   // one order at a time
+	held  control.Hold // by a fault: orders wait, as those to a machine that does not answer do
 
 	mu    sync.Mutex
 	image string
 	pid   int
-	base  int           // restarts that were ordered, and those of containers before this one
-	count int           // of this container by the engine
-	held  string        // what a fault has made of it; empty: nothing
-	free  chan struct{} // closed when it is held no more
-}
-
-// hold has orders wait, as those to a machine that does not answer do.
-func (i *instance) hold(how string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.free == nil {
-		i.held, i.free = how, make(chan struct{})
-	}
-}
-
-// release ends hold. It may be called again.
-func (i *instance) release() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.free != nil {
-		close(i.free)
-		i.held, i.free = "", nil
-	}
+	base  int // restarts that were ordered, and those of containers before this one
+	count int // of this container by the engine
 }
 
 // reach waits until nothing holds the instance.
 func (i *instance) reach(ctx context.Context) error {
-	i.mu.Lock()
-	how, free := i.held, i.free
-	i.mu.Unlock()
+	how, free := i.held.Now()
 	if free == nil {
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"backout/harness/environment"
+	"backout/harness/environment/control"
 )
 
 // supervisor stands for systemd: it alone starts, registers and restarts instances. It knows nothing of releases: an
@@ -47,9 +48,7 @@ type instance struct {
 	orders   chan order
 	done     chan struct{} // closed when it is no longer supervised
 
-	mu   sync.Mutex
-	held string        // how it does not answer, "paused" or "gone"; empty: it does
-	free chan struct{} // closed when it answers again; nil while it does
+	held control.Hold // by a fault: it does not answer, "paused" or "gone"
 }
 
 type order struct {
@@ -118,9 +117,7 @@ func (s *supervisor) reach(ctx context.Context, name string) (*instance, error) 
 	if err != nil {
 		return nil, err
 	}
-	i.mu.Lock()
-	held, free := i.held, i.free
-	i.mu.Unlock()
+	held, free := i.held.Now()
 	if free == nil {
 		return i, nil
 	}
@@ -145,30 +142,14 @@ func (s *supervisor) restart(ctx context.Context, name string) error {
 
 // hold keeps everybody from an instance: scripts wait for it, and it is not started again when it ends.
 func (i *instance) hold(how string) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.free != nil {
-		return fmt.Errorf("%s is %s already", i.name, i.held)
+	if already := i.held.Take(how); already != "" {
+		return fmt.Errorf("%s is %s already", i.name, already)
 	}
-	i.held, i.free = how, make(chan struct{})
 	return nil
 }
 
-func (i *instance) isHeld() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.free != nil
-}
-
 // release ends hold. It may be called again.
-func (i *instance) release() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.free != nil {
-		close(i.free)
-		i.held, i.free = "", nil
-	}
-}
+func (i *instance) release() { i.held.Release() }
 
 // rest waits before an instance that has ended is started again: for the pause, and then for as long as it is held. It
 // returns earlier with an order.
@@ -180,9 +161,7 @@ func (i *instance) rest(pause time.Duration) (o order, ordered bool) {
 	case o = <-i.orders:
 		return o, true
 	}
-	i.mu.Lock()
-	free := i.free
-	i.mu.Unlock()
+	_, free := i.held.Now()
 	if free == nil {
 		return o, false
 	}
@@ -296,7 +275,7 @@ func (s *supervisor) supervise(i *instance, started chan<- error) {
 				pause = shortestPause
 			}
 			var ordered bool
-			if i.isHeld() {
+			if _, free := i.held.Now(); free != nil {
 				pause = shortestPause // it was ended from outside, and is not at fault
 			}
 			if o, ordered = i.rest(pause); !ordered {

@@ -23,7 +23,7 @@ const dataDir = "/var/lib/postgresql/data"
 const start = `set -eu
 umask 077
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
-	cp -a /template/. "$PGDATA"
+	cp -a "${TEMPLATE:-/template}/." "$PGDATA"
 	if [ -n "$STANDBY" ]; then
 		rm -rf "$PGDATA"/pg_replslot/*
 		touch "$PGDATA/standby.signal"

@@ -1,0 +1,352 @@
+package kubernetes
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	kind "sigs.k8s.io/kind/pkg/cluster"
+
+	"backout/harness/environment"
+	"backout/harness/environment/artefact"
+	"backout/harness/environment/ports"
+)
+
+// cluster is one of kind that stays for later drills: state is in a namespace for each of them.
+type cluster struct {
+	name       string
+	nodes      []string    // names of their containers, the control plane first
+	ports      map[int]int // NodePort -> the port of 127.0.0.1 that leads to it
+	kubeconfig []byte
+	rest       *rest.Config
+	client     kubernetes.Interface
+	made       time.Duration // how long it took to make; 0: it was there
+	lock       *os.File      // shared: nobody deletes it meanwhile
+}
+
+// What is mapped when a cluster is made, since kind cannot map more later: enough for five drills side by side.
+const (
+	firstNodePort = 30000
+	nodePorts     = 60
+)
+
+// ownLabel is kind's own, on the containers of a cluster.
+const ownLabel = "io.x-k8s.kind.cluster"
+
+// recipe is all that a cluster depends on. A cluster of another recipe is made anew.
+type recipe struct {
+	Format  int
+	Image   string // the node image's ID
+	Workers int
+}
+
+// note is what the cache keeps of a cluster that was made whole. One without a note was not.
+type note struct {
+	Recipe  recipe
+	Network bool // it was made for the cluster
+}
+
+// clusters are those of one cache.
+type clusters struct {
+	dir string // of the cache
+	say func(string)
+}
+
+func (c clusters) path(name, ending string) string { return filepath.Join(c.dir, name+ending) }
+
+// nameOf tells clusters of different caches and sizes apart: two people on one machine do not share one.
+func (c clusters) nameOf(workers int) string {
+	sum := sha256.Sum256([]byte(c.dir))
+	return fmt.Sprintf("backout-%x-%d", sum[:3], workers+1)
+}
+
+// open returns a cluster with so many workers, which is made if it is not there. register is told before that.
+func (c clusters) open(ctx context.Context, image string, workers int, register func(name string) error) (_ *cluster, err error) {
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
+		return nil, err
+	}
+	id, err := docker(ctx, "image", "inspect", "--format", "{{.Id}}", image)
+	if err != nil {
+		return nil, fmt.Errorf("the node image %s is not here: run make images-kubernetes: %w", image, err)
+	}
+	want := recipe{Format: 1, Image: id, Workers: workers}
+	name := c.nameOf(workers)
+	waiting := func() { c.say("waiting for another run that makes the cluster " + name) }
+	for {
+		lock, err := artefact.LockFile(ctx, c.path(name, ".lock"), unix.LOCK_SH, waiting)
+		if err != nil {
+			return nil, err
+		}
+		if found, is := c.noted(name); is && found.Recipe == want {
+			k, err := c.load(ctx, name)
+			if err == nil {
+				k.lock = lock
+				return k, nil
+			}
+			c.say(fmt.Sprintf("the cluster %s does not answer any more and is made anew: %v", name, err))
+			_ = os.Remove(c.path(name, ".json")) // whoever holds the lock next makes it anew
+		}
+		lock.Close()
+		took, err := c.make(ctx, name, image, want, register, waiting)
+		if err != nil {
+			return nil, fmt.Errorf("make the cluster %s: %w", name, err)
+		}
+		if took > 0 {
+			c.say(fmt.Sprintf("made the cluster %s in %.0f s; it stays for later drills: backout clean --clusters removes it", name, took.Seconds()))
+		}
+	}
+}
+
+func (c clusters) noted(name string) (n note, is bool) {
+	text, err := os.ReadFile(c.path(name, ".json"))
+	return n, err == nil && json.Unmarshal(text, &n) == nil
+}
+
+// make makes a cluster. However it ends, it leaves a whole one or nothing.
+func (c clusters) make(ctx context.Context, name, image string, want recipe, register func(string) error, waiting func()) (took time.Duration, err error) {
+	lock, err := artefact.LockFile(ctx, c.path(name, ".lock"), unix.LOCK_EX, waiting)
+	if err != nil {
+		return 0, err
+	}
+	defer lock.Close()
+	if found, is := c.noted(name); is && found.Recipe == want {
+		return 0, nil // somebody else was quicker
+	}
+	if err := register(name); err != nil {
+		return 0, err
+	}
+	if err := c.remove(ctx, name); err != nil { // of another recipe, or half-made by a run that was killed
+		return 0, err
+	}
+	c.say("making the cluster " + name)
+	began := time.Now()
+	_, noNetwork := docker(ctx, "network", "inspect", "kind")
+	config, release, err := configOf(want, image)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	defer func() {
+		if err != nil {
+			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+			defer cancel()
+			err = errors.Join(err, c.remove(clean, name))
+		}
+	}()
+	provider := kind.NewProvider(kind.ProviderWithDocker())
+	done := make(chan error, 1)
+	go func() {
+		done <- provider.Create(name, kind.CreateWithV1Alpha4Config(config), kind.CreateWithKubeconfigPath(c.path(name, ".kubeconfig")))
+	}()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = interrupted(ctx, name, done)
+	}
+	if err != nil {
+		return 0, c.explain(err)
+	}
+	k, err := c.load(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	if err := k.ready(ctx); err != nil {
+		return 0, err
+	}
+	text, err := json.Marshal(note{Recipe: want, Network: noNetwork != nil})
+	if err != nil {
+		return 0, err
+	}
+	return time.Since(began), artefact.WriteWhole(c.path(name, ".json"), text)
+}
+
+// interrupted ends a Create, which takes no context: without its containers it fails, and takes away what it has made.
+func interrupted(ctx context.Context, name string, done <-chan error) error {
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := removeNodes(clean, name)
+		select {
+		case <-done:
+			return errors.Join(context.Cause(ctx), removeNodes(clean, name))
+		case <-clean.Done():
+			return errors.Join(context.Cause(ctx), err, errors.New("kind did not end when its containers were gone"))
+		case <-tick.C:
+		}
+	}
+}
+
+// explain adds what is known to be behind kind's errors.
+func (c clusters) explain(err error) error {
+	if strings.Contains(err.Error(), "unable to apply caps") || strings.Contains(err.Error(), "operation not permitted") {
+		return fmt.Errorf("%w: privileged containers cannot start here: run make container-runtime", err)
+	}
+	return err
+}
+
+// configOf is kind's configuration. release lets go of the ports once the nodes listen on them.
+func configOf(want recipe, image string) (_ *v1alpha4.Cluster, release func(), err error) {
+	config := &v1alpha4.Cluster{TypeMeta: v1alpha4.TypeMeta{Kind: "Cluster", APIVersion: "kind.x-k8s.io/v1alpha4"}, FeatureGates: map[string]bool{}}
+	config.Networking.APIServerAddress = "127.0.0.1"
+	var leases []*ports.Lease
+	release = func() {
+		for _, l := range leases {
+			_ = l.Close() // an abstract socket has nothing to remove
+		}
+	}
+	plane := v1alpha4.Node{Role: v1alpha4.ControlPlaneRole, Image: image}
+	for i := range nodePorts {
+		l, err := ports.Take()
+		if err != nil {
+			release()
+			return nil, nil, err
+		}
+		leases = append(leases, l)
+		plane.ExtraPortMappings = append(plane.ExtraPortMappings, v1alpha4.PortMapping{ContainerPort: int32(firstNodePort + i), HostPort: int32(l.Port), ListenAddress: "127.0.0.1"})
+	}
+	config.Nodes = append(config.Nodes, plane)
+	for range want.Workers {
+		config.Nodes = append(config.Nodes, v1alpha4.Node{Role: v1alpha4.WorkerRole, Image: image})
+	}
+	if lacksResource() { // nobody may lower an OOM score then
+		config.FeatureGates["KubeletInUserNamespace"] = true
+	}
+	kubelet := "kind: KubeletConfiguration\nserializeImagePulls: false\n"
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil {
+		kubelet += "failCgroupV1: false\n" // Kubernetes 1.35 and later refuse cgroup v1 otherwise
+	}
+	config.KubeadmConfigPatches = []string{kubelet}
+	return config, release, nil
+}
+
+// lacksResource says whether root lacks CAP_SYS_RESOURCE, bit 24. Source: capabilities(7).
+func lacksResource() bool {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if mask, is := strings.CutPrefix(line, "CapBnd:"); is {
+			n, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			return err == nil && n>>24&1 == 0
+		}
+	}
+	return false
+}
+
+// load connects to a cluster that is there.
+func (c clusters) load(ctx context.Context, name string) (*cluster, error) {
+	k := &cluster{name: name, ports: map[int]int{}}
+	var err error
+	if k.kubeconfig, err = os.ReadFile(c.path(name, ".kubeconfig")); err != nil {
+		return nil, err
+	}
+	if k.rest, err = clientcmd.RESTConfigFromKubeConfig(k.kubeconfig); err != nil {
+		return nil, err
+	}
+	k.rest.QPS, k.rest.Burst = 200, 400 // the cluster is our own
+	if k.client, err = kubernetes.NewForConfig(k.rest); err != nil {
+		return nil, err
+	}
+	list, err := docker(ctx, "ps", "--filter", "label="+ownLabel+"="+name, "--format", "{{.Names}}")
+	if err != nil {
+		return nil, err
+	}
+	k.nodes = strings.Fields(list)
+	plane := name + "-control-plane"
+	if !slices.Contains(k.nodes, plane) {
+		return nil, fmt.Errorf("its node %s does not run", plane)
+	}
+	slices.SortFunc(k.nodes, func(a, b string) int {
+		return strings.Compare(strings.Replace(a, plane, "", 1), strings.Replace(b, plane, "", 1))
+	})
+	text, err := docker(ctx, "inspect", "--format", "{{json .HostConfig.PortBindings}}", plane)
+	if err != nil {
+		return nil, err
+	}
+	var bound map[string][]struct{ HostPort string }
+	if err := json.Unmarshal([]byte(text), &bound); err != nil {
+		return nil, err
+	}
+	for inside, to := range bound {
+		n, err := strconv.Atoi(strings.TrimSuffix(inside, "/tcp"))
+		if err != nil || n < firstNodePort || n >= firstNodePort+nodePorts || len(to) == 0 {
+			continue // the API server's
+		}
+		if k.ports[n], err = strconv.Atoi(to[0].HostPort); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := k.client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// ready waits until pods can run: kind's own wait returns no error when it is over.
+func (k *cluster) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("not within 3 min"))
+	defer cancel()
+	return environment.Until(ctx, "the nodes and the network of the cluster are ready", func(ctx context.Context) error { return k.isReady(ctx) })
+}
+
+// remove deletes a cluster, whole or not, and what was made for it.
+func (c clusters) remove(ctx context.Context, name string) error {
+	found, _ := c.noted(name)
+	if err := removeNodes(ctx, name); err != nil {
+		return err
+	}
+	var errs []error
+	for _, ending := range []string{".json", ".kubeconfig", ".kubeconfig.lock"} {
+		if err := os.Remove(c.path(name, ending)); err != nil && !os.IsNotExist(err) {
+			errs = append(errs, err)
+		}
+	}
+	if found.Network {
+		// A network that others use stays: Docker refuses.
+		_, _ = docker(ctx, "network", "rm", "kind")
+	}
+	return errors.Join(errs...)
+}
+
+func removeNodes(ctx context.Context, name string) error {
+	list, err := docker(ctx, "ps", "-aq", "--filter", "label="+ownLabel+"="+name)
+	if err != nil || list == "" {
+		return err
+	}
+	_, err = docker(ctx, append([]string{"rm", "-f", "-v"}, strings.Fields(list)...)...)
+	if err != nil && strings.Contains(err.Error(), "already in progress") {
+		return nil
+	}
+	return err
+}
+
+// docker runs Docker's command line, as kind does, and returns its trimmed output.
+func docker(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "docker", args...)
+	var out, wrong bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &wrong
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("docker %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(wrong.String()))
+	}
+	return strings.TrimSpace(out.String()), nil
+}

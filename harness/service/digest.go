@@ -24,7 +24,7 @@ func (r *Release) migrates() bool {
 var word = regexp.MustCompile(`[A-Za-z0-9_./-]+`)
 
 // Files is what a drill of the plan depends on beside the feature: release.yaml, code.patch, the plan, the migrations of
-// service and release, and the scripts and folders that its steps, its sabotage and the rollout name and that exist in the
+// service and release, their chart or manifests, and the scripts and folders that its steps, its sabotage and the rollout name and that exist in the
 // release's or the service's folder, and the scripts that these name. A nil plan is left away.
 func (r *Release) Files(p *Plan) []string {
 	s := r.Service
@@ -49,6 +49,9 @@ func (r *Release) Files(p *Plan) []string {
 	files = append(files, s.Path)
 	if c := s.Containers; c != nil {
 		names = append(names, c.Dockerfile, c.Compose)
+	}
+	if k := s.Kubernetes; k != nil {
+		names = append(names, k.Chart, k.Manifests, "chart", "manifests") // the latter of the release, laid over the service's
 	}
 	if s.Database != nil && s.Database.Migrations != "" {
 		files = append(files, filepath.Join(s.Dir, s.Database.Migrations))

@@ -106,6 +106,10 @@ func (r *Release) Hosts(p *Plan) error {
 		program("command", c.Command)
 		variables(s.Path, c.Env)
 	}
+	// Nor are charts and manifests, where names are of images and of the Services of a cluster.
+	if s.Kubernetes != nil {
+		variables(s.Path, s.Kubernetes.Env)
+	}
 	if s.Database != nil {
 		program("load", s.Database.LoadCommand)
 	}

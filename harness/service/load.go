@@ -114,10 +114,11 @@ func readService(path string, text []byte) (*Service, error) {
 	if o.get("run") == nil {
 		return readSchemaOnly(o, s)
 	}
-	run := o.get("run").object("process", "containers")
+	run := o.get("run").object("process", "containers", "kubernetes")
 	s.Process = process(run.get("process"))
 	s.Containers = containers(run.get("containers"), s)
-	if run.isMapping() && s.Process == nil && s.Containers == nil {
+	s.Kubernetes = kubernetes(run.get("kubernetes"), s)
+	if run.isMapping() && s.Process == nil && s.Containers == nil && s.Kubernetes == nil {
 		run.wrong("expected process or containers in run, found neither: how an instance is started")
 	}
 	ready := o.must("ready", "the path of its readiness check")
@@ -133,7 +134,8 @@ func readService(path string, text []byte) (*Service, error) {
 		ready.expected("a path that begins with /")
 	}
 	if v := o.must("release", "how an instance says which release it is"); v != nil {
-		s.Header = v.object("header").must("header", "").text()
+		r := v.object("header", "instance")
+		s.Header, s.InstanceHeader = r.must("header", "").text(), r.get("instance").text()
 	}
 	for _, host := range o.get("allow").list() {
 		if name := host.text(); name != "" && !allowed(name) {
@@ -230,6 +232,92 @@ func containers(v *value, s *Service) *Containers {
 		c.Build = s.Process.Build
 	}
 	return c
+}
+
+// selector is a label selector by equality, and inside a placeholder in the values of a chart.
+var (
+	selector = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*=[A-Za-z0-9][A-Za-z0-9._-]*(,[A-Za-z0-9][A-Za-z0-9._/-]*=[A-Za-z0-9][A-Za-z0-9._-]*)*$`)
+	inside   = regexp.MustCompile(`\{([a-z_]+)\}`)
+)
+
+// charted are the placeholders in the values of a chart and in manifests.
+var charted = []string{"image", "release", "instances", "port", "node_port", "environment", "admin", "namespace"}
+
+func kubernetes(v *value, s *Service) *Kubernetes {
+	if v == nil {
+		return nil
+	}
+	o := v.object("chart", "manifests", "port", "pods", "values", "env")
+	o.exactly("chart", "manifests")
+	chart, manifests := o.get("chart"), o.get("manifests")
+	k := &Kubernetes{Chart: chart.path(s.Dir, true), Manifests: manifests.path(s.Dir, true), Pods: "app.kubernetes.io/name=" + s.Name, Env: o.get("env").table()}
+	chart.holds(s.Dir, k.Chart, "Chart.yaml")
+	manifests.holds(s.Dir, k.Manifests, "*.yaml")
+	switch {
+	case s.Containers == nil:
+		v.wrong("expected containers beside kubernetes, which say how the image of a release is made, found none")
+	case s.Containers.Compose != "":
+		v.wrong("expected dockerfile or image in containers beside kubernetes, found compose")
+	default:
+		k.Port = s.Containers.Port
+	}
+	if port := o.get("port"); port != nil {
+		k.Port = int(port.number(1, 65535))
+	}
+	if pods := o.get("pods"); pods != nil {
+		if k.Pods = pods.text(); k.Pods != "" && !selector.MatchString(k.Pods) {
+			pods.expected("labels of the pods that serve, such as app.kubernetes.io/name=%s,app.kubernetes.io/component=web", s.Name)
+		}
+	}
+	if values := o.get("values"); values != nil {
+		if manifests != nil {
+			values.wrong("expected chart beside values, found manifests: write ${IMAGE}, ${RELEASE} and their like there")
+		}
+		if values.isMapping() {
+			k.Values, _ = values.plain().(map[string]any)
+		} else {
+			values.expected("a mapping")
+		}
+		values.charted()
+	}
+	return k
+}
+
+// holds checks that a folder has a file of that name or pattern.
+func (v *value) holds(dir, folder, name string) {
+	if folder == "" {
+		return
+	}
+	if !filepath.IsAbs(folder) {
+		folder = filepath.Join(dir, folder)
+	}
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return // told already
+	}
+	if found, _ := filepath.Glob(filepath.Join(escape(folder), name)); len(found) == 0 { // the pattern is a good one
+		v.wrong("expected %s in the folder %s, found none", name, folder)
+	}
+}
+
+// charted notes what is nearly a placeholder; any other text in braces is the chart's own.
+func (v *value) charted() {
+	switch {
+	case v.isMapping():
+		for _, p := range v.pairs() {
+			p.charted()
+		}
+	case v.isList():
+		for _, item := range v.list() {
+			item.charted()
+		}
+	default:
+		text, _ := scalar(v.node)
+		for _, m := range inside.FindAllStringSubmatch(text, -1) {
+			if near := meant(m[1], charted); near != "" && !slices.Contains(charted, m[1]) {
+				v.wrong("expected a placeholder ({%s}) in %s, found %s%s", strings.Join(charted, "}, {"), v.what, m[0], near)
+			}
+		}
+	}
 }
 
 func dependants(v *value, itself string) []string {

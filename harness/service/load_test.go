@@ -285,7 +285,7 @@ func TestMistakesAreTold(t *testing.T) {
 		{"service.yaml", "instances: 3", "instances: 3\ninstances: 4", `:4:1: expected YAML, found: mapping key "instances" already defined`},
 		{"service.yaml", "ready: /readyz", "ready: readyz", `:9:8: expected a path that begins with /`},
 		{"service.yaml", "ready: /readyz", "ready:", `:9:7: expected a text in ready, found nothing`},
-		{"service.yaml", "  process:", "  proces:", `:5:3: expected one of process, containers in run, found "proces"; did you mean "process"?`},
+		{"service.yaml", "  process:", "  proces:", `:5:3: expected one of process, containers, kubernetes in run, found "proces"; did you mean "process"?`},
 		{"service.yaml", "command: [./shop, -v]", "command: []", `:7:14: expected a program in command, found an empty list`},
 		{"service.yaml", "command: [./shop, -v]", "command: ./shop", `:7:14: expected a list in command, found "./shop"`},
 		{"service.yaml", "dir: ./migrations", "dir: ./migration", `expected a folder in dir, found none`},

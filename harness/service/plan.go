@@ -13,10 +13,10 @@ import (
 
 // ways of deploying by environment: rollouts and plans are written for one of them.
 var ways = map[string]string{
-	"process":    "process",
-	"containers": "containers",
-	"kind":       "kubernetes",
-	"cluster":    "kubernetes",
+	"process":    InProcesses,
+	"containers": InContainers,
+	"kind":       InKubernetes,
+	"cluster":    InKubernetes,
 }
 
 // settles is how long a validation waits for its condition unless the plan says so.
@@ -25,9 +25,13 @@ const settles = 30 * time.Second
 // shown is by when after the last step a sabotage must have taken effect, unless the plan states another time.
 const shown = 10 * time.Second
 
+// Way is the way of deploying in an environment, for which rollouts and plans are written: process, containers or kubernetes.
+// It is empty where there is no such environment.
+func Way(environment string) string { return ways[environment] }
+
 func wayOf(environment string) (string, error) {
-	way, known := ways[environment]
-	if !known {
+	way := Way(environment)
+	if way == "" {
 		return "", fmt.Errorf("expected an environment (%s), found %q%s", strings.Join(sorted(ways), ", "), environment, meant(environment, sorted(ways)))
 	}
 	return way, nil
@@ -49,7 +53,7 @@ func (r *Release) Plan(name, environment string) (*Plan, error) {
 		return nil, fmt.Errorf("plan of %s: expected the name of a plan in %s, found %q", r.Name, r.Dir, name)
 	}
 	file := name + ".yaml"
-	if way != "process" {
+	if way != InProcesses {
 		file = name + "." + way + ".yaml"
 	}
 	text, err := r.Service.read(filepath.Join("releases", filepath.Base(r.Dir), file))

@@ -266,7 +266,7 @@ func traps(v *value, s *Service) map[string]Trap {
 
 // own names what every command finds in its environment anyway, so that a plan does not name it otherwise.
 var own = []string{"PATH", "HOME", "LANG", "TMPDIR", "TRACEPARENT", "SUPERVISOR", "PROXY", "INSTANCES", "RELEASES", "DATA", "CACHE_CLI",
-	"IMAGES", "JOB_NETWORK", "RUN_LABEL", "COMPOSE", "DOCKER_HOST"}
+	"IMAGES", "JOB_NETWORK", "RUN_LABEL", "COMPOSE", "DOCKER_HOST", "KUBECONFIG", "NAMESPACE", "PRIMARY_INSIDE"}
 
 // env is the script's names -> what the environment hands out; order is that of the file.
 func env(v *value) (all map[string]string, order []string) {

@@ -6,28 +6,30 @@ import "time"
 
 // Service is one service.yaml.
 type Service struct {
-	Name        string
-	Path        string        // of service.yaml
-	Dir         string        // its folder; every relative path in it is relative to this
-	Tier        string        // critical, standard
-	Instances   int           // 0: it is a schema alone, without anything that runs
-	Process     *Process      // how it runs as processes of this machine; nil when it does not say
-	Containers  *Containers   // how it runs in containers; nil when it does not say
-	Ready       string        // path of the readiness check, "/readyz"
-	ReadyWithin time.Duration // how long an instance may take until it is ready
-	Allow       []string      // hosts that plans and rollouts may name beside this machine
-	Header      string        // the response header that names the release, "X-Release"
-	Database    *Database
-	Journeys    []Journey // in the order of the file
-	Values      map[string]Values
-	Env         map[string]string // for every instance; may hold {placeholders}
-	Secrets     map[string]Secret
-	Jobs        map[string]Job
-	Effects     map[string]Effect
-	Caches      map[string]Cache
-	Sessions    map[string]string // kept value -> the journey that must still accept it
-	Dependants  []string
-	Stubs       map[string]Stub // of what it calls; {url:NAME} is where
+	Name           string
+	Path           string        // of service.yaml
+	Dir            string        // its folder; every relative path in it is relative to this
+	Tier           string        // critical, standard
+	Instances      int           // 0: it is a schema alone, without anything that runs
+	Process        *Process      // how it runs as processes of this machine; nil when it does not say
+	Containers     *Containers   // how it runs in containers; nil when it does not say
+	Kubernetes     *Kubernetes   // how it runs on Kubernetes; nil when it does not say
+	Ready          string        // path of the readiness check, "/readyz"
+	ReadyWithin    time.Duration // how long an instance may take until it is ready
+	Allow          []string      // hosts that plans and rollouts may name beside this machine
+	Header         string        // the response header that names the release, "X-Release"
+	InstanceHeader string        // the response header that names the instance, where nothing in front of it does
+	Database       *Database
+	Journeys       []Journey // in the order of the file
+	Values         map[string]Values
+	Env            map[string]string // for every instance; may hold {placeholders}
+	Secrets        map[string]Secret
+	Jobs           map[string]Job
+	Effects        map[string]Effect
+	Caches         map[string]Cache
+	Sessions       map[string]string // kept value -> the journey that must still accept it
+	Dependants     []string
+	Stubs          map[string]Stub // of what it calls; {url:NAME} is where
 }
 
 // Targets within which service must be restored, by tier.
@@ -53,11 +55,20 @@ type Process struct {
 const (
 	InProcesses  = "process"
 	InContainers = "containers"
+	InKubernetes = "kubernetes"
 )
 
 // Runs says whether the service runs in a kind of environment: it is not a schema alone, and says how.
 func (s *Service) Runs(kind string) bool {
-	return kind == InProcesses && s.Process != nil || kind == InContainers && s.Containers != nil
+	switch kind {
+	case InProcesses:
+		return s.Process != nil
+	case InContainers:
+		return s.Containers != nil
+	case InKubernetes:
+		return s.Kubernetes != nil
+	}
+	return false
 }
 
 // EnvIn is what an instance finds in its environment in one kind of environment alone.
@@ -67,8 +78,10 @@ func (s *Service) EnvIn(kind string) map[string]string {
 		return nil
 	case kind == InProcesses:
 		return s.Process.Env
+	case kind == InContainers:
+		return s.Containers.Env
 	}
-	return s.Containers.Env
+	return s.Kubernetes.Env
 }
 
 // BuildIn is the command that makes a release's artefact for a kind of environment; empty: nothing is to be made.
@@ -79,7 +92,7 @@ func (s *Service) BuildIn(kind string) []string {
 	case kind == InProcesses:
 		return s.Process.Build
 	}
-	return s.Containers.Build
+	return s.Containers.Build // Kubernetes runs the images of containers
 }
 
 // Containers is how an instance runs in a container. Exactly one of Dockerfile, Image and Compose is set. The context of
@@ -94,6 +107,22 @@ type Containers struct {
 	Port       int      // that it listens on inside
 	Command    []string // in place of the image's own; empty: that one
 	Env        map[string]string
+}
+
+// Kubernetes is how the service runs on Kubernetes: by a Helm chart or by plain manifests. The image of a release is the one
+// that Containers makes or names. Placeholders in Env are those of Process; {address} is 0.0.0.0 and Port.
+//
+// Placeholders in the texts of Values, and as ${IMAGE} in the manifests, where any other ${NAME} is left alone: {image} the
+// repository of the service's images, {release} the tag of the one that is deployed, {instances}, {port}, {node_port} on which
+// users' requests come in, {environment} the name of the Secret of all that Env says, {admin} that of the Secret with
+// DATABASE_URL, DATABASE_URL_STREAMING and DATABASE_URL_LOGICAL of who may change the schema, {namespace} of the drill.
+type Kubernetes struct {
+	Chart     string         // folder of a Helm chart
+	Manifests string         // or a folder of plain manifests
+	Port      int            // that its pods listen on
+	Pods      string         // label selector of the pods that serve
+	Values    map[string]any // of the chart; a text that is one placeholder and reads as a whole number becomes one
+	Env       map[string]string
 }
 
 // Database is the service's own database; it is named as the service.

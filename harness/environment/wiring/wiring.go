@@ -155,7 +155,7 @@ func Readers(need environment.Need, of string) []string {
 		if s.Name == of {
 			continue
 		}
-		for _, part := range []map[string]string{s.Env, s.EnvIn(service.InProcesses), s.EnvIn(service.InContainers)} {
+		for _, part := range []map[string]string{s.Env, s.EnvIn(service.InProcesses), s.EnvIn(service.InContainers), s.EnvIn(service.InKubernetes)} {
 			for _, text := range part {
 				for _, m := range placeholder.FindAllStringSubmatch(text, -1) {
 					if _, is := nodeOf(m[1]); is && m[2] == of && !slices.Contains(found, s.Name) {

@@ -172,7 +172,7 @@ func (c clusters) make(ctx context.Context, name, image string, want recipe, reg
 	if err != nil {
 		return 0, err
 	}
-	return time.Since(began), artefact.WriteWhole(c.path(name, ".json"), text)
+	return time.Since(began), writeWhole(c.path(name, ".json"), text)
 }
 
 // interrupted ends a Create, which takes no context: without its containers it fails, and takes away what it has made.

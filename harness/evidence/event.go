@@ -125,7 +125,7 @@ type Pod struct {
 	Event    string `json:"event"` // one of Pod...
 	Node     string `json:"node,omitempty"`
 	Image    string `json:"image,omitempty"`    // of its first container
-	Owner    string `json:"owner,omitempty"`    // "ReplicaSet/shop-7d9f", "StatefulSet/shop", "DaemonSet/shop"
+	Owner    string `json:"owner,omitempty"`    // "ReplicaSet/web-7d9f", "StatefulSet/web", "DaemonSet/web"
 	Reason   string `json:"reason,omitempty"`   // of failing: ImagePullBackOff, CrashLoopBackOff, Unschedulable ...
 	Restarts int    `json:"restarts,omitempty"` // of its first container
 }

@@ -28,6 +28,8 @@ type Service struct {
 	Sessions    map[string]string // kept value -> the journey that must still accept it
 	Dependants  []string
 	Stubs       map[string]Stub // of what it calls; {url:NAME} is where
+
+	InstanceHeader string // the response header that names the instance, where nothing in front of it does
 }
 
 // Targets within which service must be restored, by tier.
@@ -294,6 +296,8 @@ type Instance struct {
 	URL      string     // "http://127.0.0.1:PORT"
 	PID      func() int // of the process now, 0 when there is none; nil where the environment has no processes
 	Restarts func() int // since provisioning; nil where unknown
+	// Blind says why the way to ask it alone is cut, so that no answer says nothing of it; nil where nothing lies between.
+	Blind func() error
 }
 
 // Node is one Postgres node and how to reach it alone.

@@ -8,6 +8,7 @@ import (
 
 	"backout/harness/environment"
 	"backout/harness/environment/containers"
+	"backout/harness/environment/kubernetes"
 	"backout/harness/environment/process"
 	"backout/harness/fault"
 	"backout/harness/service"
@@ -28,6 +29,7 @@ func kinds() map[string]kind {
 	return map[string]kind{
 		service.InProcesses:  {start: process.New, lacks: process.Lacks},
 		service.InContainers: {start: containers.New, lacks: containers.Lacks, clean: containers.Clean},
+		kubernetes.Name:      {start: kubernetes.New, lacks: kubernetes.Lacks, clean: kubernetes.Clean},
 	}
 }
 

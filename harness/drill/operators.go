@@ -54,7 +54,8 @@ func (d *Drill) steps(ctx context.Context) error {
 	return d.runner.Again(ctx, d.spec.Plan, d, from, died.Index)
 }
 
-// effects tells of changes of instances and nodes, one after the other as they are seen.
+// effects tells of changes of instances and nodes, one after the other as they are seen. A pod is not changed: another one
+// is made, or it goes.
 func effects(service string, tell func(what string)) func(evidence.Event) {
 	var mu sync.Mutex
 	last := map[string]string{}
@@ -64,6 +65,11 @@ func effects(service string, tell func(what string)) func(evidence.Event) {
 		case e.Instance != nil && e.Instance.Service == service:
 			i := e.Instance
 			name, is = i.Name, fmt.Sprintf("up %v, release %s, process %d", i.Up, i.Release, i.PID)
+		case e.Pod != nil && e.Pod.Service == service:
+			if does := podWords[e.Pod.Event]; does != "" {
+				tell(e.Pod.Name + does)
+			}
+			return
 		case e.Node != nil && e.Node.Reachable && e.Node.Digest != "":
 			name, is = e.Node.Name, fmt.Sprintf("migration %d, catalog %s", e.Node.Migration, e.Node.Digest)
 		default:
@@ -78,6 +84,9 @@ func effects(service string, tell func(what string)) func(evidence.Event) {
 		}
 	}
 }
+
+// podWords are the events of a pod that others cause; what else is told of one it does itself.
+var podWords = map[string]string{evidence.PodCreated: " had been created", evidence.PodDeleting: " was going", evidence.PodDeleted: " had gone"}
 
 // rival is a second operator who starts the same plan while the first one runs it.
 type rival struct {

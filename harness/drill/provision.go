@@ -82,6 +82,7 @@ func (d *Drill) provision(ctx context.Context) error {
 			Service: d.spec.Service, Dependants: d.spec.Dependants, Good: d.spec.Good, Releases: d.spec.Runs,
 			Streaming: d.spec.Streaming, Logical: d.spec.Logical, Synchronous: d.spec.Synchronous, Rows: d.spec.Rows, Faults: d.spec.FaultKinds(),
 			Progress: func(text string) { d.tell(Progress{Phase: "provisioned", Text: text}) },
+			Put:      func(k evidence.Kind) { d.log.Put(k) },
 		})
 		if err != nil {
 			return err

@@ -152,8 +152,12 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 	for _, d := range s.Dependants {
 		run.Dependants = append(run.Dependants, d.Evidence())
 	}
-	for i := 1; i <= s.Service.Instances; i++ {
-		run.Instances = append(run.Instances, fmt.Sprintf("%s-%d", s.Service.Name, i))
+	if dynamic(o.Environment) {
+		run.Replicas = s.Service.Instances
+	} else {
+		for i := 1; i <= s.Service.Instances; i++ {
+			run.Instances = append(run.Instances, fmt.Sprintf("%s-%d", s.Service.Name, i))
+		}
 	}
 	if s.Service.Database != nil {
 		run.Nodes = append(run.Nodes, "primary")
@@ -166,6 +170,9 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 	}
 	return run, nil
 }
+
+// dynamic says whether instances come and go in an environment, as pods do, so that none has a name before it is there.
+func dynamic(environment string) bool { return environment == "kind" || environment == "cluster" }
 
 func (s *Spec) digests() (map[string]string, error) {
 	digests, err := service.Digests(append([]string{s.Path, s.Service.Path}, s.Bad.Files(s.Plan)...)...)

@@ -17,7 +17,7 @@ type warmth struct {
 	seen []sample
 	all  map[string]bool // journeys that must have succeeded once
 	over bool            // the steady state was measured: nothing more is kept
-	down map[string]bool // instances that did not answer when they were asked last
+	down map[string]bool // instances that did not answer when they were asked last, without those that are there no more
 	shut evidence.Offset // when one was seen to be down last
 }
 
@@ -42,6 +42,9 @@ func newWarmth(log *evidence.Log, journeys []string) *warmth {
 			if !i.Up {
 				w.shut = e.T
 			}
+		}
+		if p := e.Pod; p != nil && p.Event == evidence.PodDeleted {
+			delete(w.down, p.Name)
 		}
 		if e.Journey == nil || w.over {
 			return

@@ -5,6 +5,7 @@ package environment
 import (
 	"context"
 
+	"backout/harness/evidence"
 	"backout/harness/fault"
 	"backout/harness/service"
 )
@@ -34,6 +35,7 @@ type Need struct {
 	Rows        map[string]int              // table -> rows, over the service's own
 	Faults      []string                    // kinds of fault that the drill declares: what they need is prepared
 	Progress    func(text string)           // tells people what takes long; may be nil
+	Put         func(evidence.Kind)         // writes into the log what the environment itself observes, pods and endpoints; may be nil
 }
 
 // Environment is a place where one drill happens. It starts nothing before Provision and leaves nothing after Destroy.

@@ -50,6 +50,10 @@ func (e *Event) Key() string {
 		return "gap"
 	case e.End != nil:
 		return "end"
+	case e.Pod != nil:
+		return "pod"
+	case e.Endpoints != nil:
+		return "endpoints"
 	}
 	return ""
 }

@@ -47,7 +47,11 @@ type Event struct {
 	Chunk    *Chunk    `json:"chunk,omitempty"`
 	Finding  *Finding  `json:"finding,omitempty"`
 	Gap      *Gap      `json:"gap,omitempty"`
-	End      *End      `json:"end,omitempty"`
+
+	Pod       *Pod       `json:"pod,omitempty"`
+	Endpoints *Endpoints `json:"endpoints,omitempty"`
+
+	End *End `json:"end,omitempty"`
 }
 
 // Kind is any struct that can be the content of an event. Put stores it under its own key.
@@ -90,6 +94,10 @@ const (
 	ClockDetected      = "detected"
 	ClockUsersRestored = "users_restored"
 	ClockRestored      = "restored"
+
+	// ClockLastBadResponse is of instances that come and go: the last answer that users got from another release than the
+	// target. "Command returned" is when status says that all is done; the gap between the two is what status did not say.
+	ClockLastBadResponse = "last_bad_response"
 )
 
 // Instance is the state of one instance of a service, asked for alone, past the proxy. Written by observe when any
@@ -106,6 +114,42 @@ type Instance struct {
 	// CPU is in cores since the last reading; Memory is the resident set in bytes.
 	CPU    float64 `json:"cpu,omitempty"`
 	Memory int64   `json:"memory,omitempty"`
+}
+
+// Pod is what a watch of the cluster said of a pod of a drilled service or a dependant. T is when the word arrived. Written
+// by the environment. What a word says holds until the next one: there is no beat. While the watch is cut the environment
+// writes a Gap of "pods", since nobody knows then.
+type Pod struct {
+	Name     string `json:"name"`
+	Service  string `json:"service"`
+	Event    string `json:"event"` // one of Pod...
+	Node     string `json:"node,omitempty"`
+	Image    string `json:"image,omitempty"`    // of its first container
+	Owner    string `json:"owner,omitempty"`    // "ReplicaSet/web-7d9f", "StatefulSet/web", "DaemonSet/web"
+	Reason   string `json:"reason,omitempty"`   // of failing: ImagePullBackOff, CrashLoopBackOff, Unschedulable ...
+	Restarts int    `json:"restarts,omitempty"` // of its first container
+}
+
+// Events of a pod. One that fails for PodEvicted or PodSucceeded is finished, as if it were deleted: its object may stay.
+const (
+	PodCreated   = "created"
+	PodScheduled = "scheduled"
+	PodStarted   = "started"
+	PodReady     = "ready"
+	PodUnready   = "unready"
+	PodRestarted = "restarted"
+	PodFailing   = "failing"
+	PodDeleting  = "deleting"
+	PodDeleted   = "deleted"
+
+	PodEvicted   = "Evicted"
+	PodSucceeded = "Succeeded"
+)
+
+// Endpoints is to which pods a Service of Kubernetes sends requests. Written by the environment when that changes.
+type Endpoints struct {
+	Service string   `json:"service"`
+	Pods    []string `json:"pods"` // ready, and those that still serve while they end
 }
 
 // Node is the state of one Postgres node. Written by observe on change and as a beat.
@@ -387,7 +431,7 @@ const (
 
 // Gap is a stretch in which something was not observed. Written by observe when it ends, or at the end of the drill.
 type Gap struct {
-	Of   string `json:"of"` // a node, an instance, a probe: "node primary", "instance web-1", "job outbox"
+	Of   string `json:"of"` // a node, an instance, a probe: "node primary", "instance web-1", "job outbox"; "pods": the cluster's word of them
 	From Offset `json:"from"`
 	To   Offset `json:"to"`
 	Why  string `json:"why,omitempty"`
@@ -420,3 +464,6 @@ func (k *Chunk) Put(e *Event)    { e.Chunk = k }
 func (k *Finding) Put(e *Event)  { e.Finding = k }
 func (k *Gap) Put(e *Event)      { e.Gap = k }
 func (k *End) Put(e *Event)      { e.End = k }
+
+func (k *Pod) Put(e *Event)       { e.Pod = k }
+func (k *Endpoints) Put(e *Event) { e.Endpoints = k }

@@ -31,6 +31,7 @@ func TestHiddenStringsAreInNoLineInNoForm(t *testing.T) {
 		}
 	}
 	l.Put(&Step{Part: PartStep, Index: 7, Name: "step 7 of 7", Event: "started"})
+	l.Put(&Pod{Name: "shop-1", Event: PodFailing, Reason: "ErrImagePull: " + secret})
 	l.Put(&End{How: "complete"})
 	closeLog(t, l)
 	events, err := readAll(path)
@@ -50,5 +51,8 @@ func TestHiddenStringsAreInNoLineInNoForm(t *testing.T) {
 	}
 	if s := events[6].Step; s.Index != 7 || s.Name != "step [secret] of [secret]" {
 		t.Errorf("a short secret broke the line: %+v", s)
+	}
+	if p := events[7].Pod; p.Reason != "ErrImagePull: "+mask {
+		t.Errorf("a pod tells a secret: %q", p.Reason)
 	}
 }

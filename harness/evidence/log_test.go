@@ -239,6 +239,8 @@ func TestPrintIsOneLineAnEventAndTheHead(t *testing.T) {
 	l, path := create(t)
 	l.PutAt(0, &Phase{Name: "provision"})
 	l.PutAt(6.9114, &Write{Key: "c41f", Journey: "checkout", Event: Acknowledged})
+	l.PutAt(27.5, &Pod{Name: "shop-7d9f-x2x", Service: "shop", Event: PodFailing, Owner: "ReplicaSet/shop-7d9f", Reason: "ImagePullBackOff"})
+	l.PutAt(28, &Endpoints{Service: "shop", Pods: []string{"shop-7d9f-aaa"}})
 	l.PutAt(61.3, &End{How: "complete"})
 	head := closeLog(t, l)
 	var out strings.Builder
@@ -247,7 +249,9 @@ func TestPrintIsOneLineAnEventAndTheHead(t *testing.T) {
 	}
 	want := `{"n":1,"t":0,"phase":{"name":"provision"}}
 {"n":2,"t":6.9114,"write":{"key":"c41f","journey":"checkout","event":"acknowledged"}}
-{"n":3,"t":61.3,"end":{"how":"complete"}}
+{"n":3,"t":27.5,"pod":{"name":"shop-7d9f-x2x","service":"shop","event":"failing","owner":"ReplicaSet/shop-7d9f","reason":"ImagePullBackOff"}}
+{"n":4,"t":28,"endpoints":{"service":"shop","pods":["shop-7d9f-aaa"]}}
+{"n":5,"t":61.3,"end":{"how":"complete"}}
 {"chain":"` + head + `"}
 `
 	if out.String() != want {

@@ -27,6 +27,8 @@ type Run struct {
 	Plan       Plan      `json:"plan"`
 	Instances  []string  `json:"instances"` // of the drilled service, by name
 	Nodes      []string  `json:"nodes"`     // Postgres nodes, by name; none without a database
+	// Replicas says that instances come and go, as pods do, and that so many of them must serve; 0: they are those in Instances.
+	Replicas int `json:"replicas,omitempty"`
 
 	Second *Second `json:"second,omitempty"` // a second operator starts the same rollback
 	Budget *Budget `json:"budget,omitempty"` // acknowledged writes that may be lost, those included that took one back

@@ -37,9 +37,18 @@ func (o *Observer) watchInstance(ctx context.Context, s *subject[service.Instanc
 	every(ctx, o.Interval, func() {
 		i := s.now.Load()
 		r := evidence.Instance{Name: i.Name, Service: i.Service}
-		o.askInstance(ctx, i, &r)
+		from := o.Log.Now()
+		why := blind(i)
+		if why == nil {
+			o.askInstance(ctx, i, &r)
+			why = blind(i) // the way may have been cut meanwhile: then what came back is not the instance's
+		}
 		if ctx.Err() != nil {
 			return // the observation ended while it was asked
+		}
+		if why != nil {
+			t.lost(from, o.clean(why.Error()))
+			return
 		}
 		t.read()
 		now := o.Log.Now()
@@ -59,6 +68,14 @@ func (o *Observer) watchInstance(ctx context.Context, s *subject[service.Instanc
 			o.Log.Put(&r)
 		}
 	})
+}
+
+// blind says why nobody can know what an instance is now; nil: it can be asked.
+func blind(i *service.Instance) error {
+	if i.Blind == nil {
+		return nil
+	}
+	return i.Blind()
 }
 
 // askInstance asks for readiness. What comes back says whether it is up, ready, and which release it is.

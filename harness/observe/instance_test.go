@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -129,6 +130,70 @@ func TestRoster(t *testing.T) {
 		until(t, "three beats of shop-2", func() bool { return beats("shop-2") >= 3 })
 		return beats("shop-1") == 0
 	})
+}
+
+// Instances come and go as pods do: one that appears is observed within a beat, and one that is gone leaves no gap behind,
+// neither when it answered nor when it did not answer any more.
+func TestInstancesThatComeAndGoLeaveNoGap(t *testing.T) {
+	one, two := newFake(t), newFake(t)
+	var now atomic.Pointer[[]service.Instance]
+	first := service.Instance{Name: "shop-7d9f-aaa", Service: "shop", URL: one.URL}
+	second := service.Instance{Name: "shop-5c4b-bbb", Service: "shop", URL: two.URL}
+	now.Store(&[]service.Instance{first})
+	s := record(t)
+	observe(t, Config{Log: s.log, Interval: 10 * time.Millisecond, Beat: 200 * time.Millisecond,
+		Service:   &service.Service{Name: "shop", Ready: "/readyz", Header: "X-Release"},
+		Instances: func() []service.Instance { return *now.Load() }})
+	up := func(i *evidence.Instance) bool { return i.Up && i.Ready }
+	s.await(t, "the first", 0, instance(first.Name, up))
+	now.Store(&[]service.Instance{first, second})
+	s.await(t, "the second", 0, instance(second.Name, up))
+	now.Store(&[]service.Instance{first})
+	one.hang.Store(true)
+	s.await(t, "the first hangs", 0, instance(first.Name, func(i *evidence.Instance) bool { return !i.Up }))
+	now.Store(&[]service.Instance{})
+	one.hang.Store(false)
+	mark := s.last()
+	now.Store(&[]service.Instance{second})
+	s.await(t, "the second comes again", mark, instance(second.Name, up))
+	if gaps := s.unforced(""); len(gaps) > 0 {
+		t.Errorf("gap %+v: an instance that is there no more is not unobserved", *gaps[0].Gap)
+	}
+}
+
+// When the way to an instance is cut nobody knows what it is: that is a gap, and neither "down" nor what it was before.
+func TestAnInstanceThatNobodyCanAskIsAGap(t *testing.T) {
+	one := newFake(t)
+	cut := atomic.Bool{}
+	s := record(t)
+	observe(t, Config{Log: s.log, Interval: 10 * time.Millisecond, Beat: 200 * time.Millisecond,
+		Service: &service.Service{Name: "shop", Ready: "/readyz", Header: "X-Release"},
+		Instances: func() []service.Instance {
+			return []service.Instance{{Name: "shop-7d9f-aaa", Service: "shop", URL: one.URL, Blind: func() error {
+				if cut.Load() {
+					return errors.New("the API server does not answer")
+				}
+				return nil
+			}}}
+		}})
+	any := instance("shop-7d9f-aaa", func(*evidence.Instance) bool { return true })
+	s.await(t, "it is asked", 0, any)
+	cut.Store(true)
+	one.release.Store("v2") // an answer that comes all the same is not believed
+	until(t, "no reading for two beats", func() bool {
+		all := s.events(0, any)
+		return s.log.Now()-all[len(all)-1].T > 0.4
+	})
+	if gaps := s.gaps(""); len(gaps) > 0 {
+		t.Fatalf("gap %+v: it is still open", *gaps[0].Gap)
+	}
+	mark := s.last()
+	cut.Store(false)
+	s.await(t, "it is asked again", mark, instance("shop-7d9f-aaa", func(i *evidence.Instance) bool { return i.Release == "v2" }))
+	gap := s.await(t, "the gap", mark, func(e evidence.Event) bool { return e.Gap != nil }).Gap
+	if gap.Of != "instance shop-7d9f-aaa" || gap.Why != "the API server does not answer" || gap.To-gap.From < 0.4 {
+		t.Errorf("found %+v", *gap)
+	}
 }
 
 func TestShorten(t *testing.T) {

@@ -8,7 +8,8 @@ import (
 	"backout/harness/service"
 )
 
-// roster keeps one goroutine for each instance and node that is there, so that one that hangs delays no other.
+// roster keeps one goroutine for each instance and node that is there, so that one that hangs delays no other. One that is
+// there no more was observed until then: its end leaves no gap, unless nobody could ask it.
 func (o *Observer) roster() {
 	instances := map[string]*subject[service.Instance]{}
 	nodes := map[string]*subject[service.Node]{}

@@ -323,6 +323,8 @@ type Instance struct {
 	URL      string     // "http://127.0.0.1:PORT"
 	PID      func() int // of the process now, 0 when there is none; nil where the environment has no processes
 	Restarts func() int // since provisioning; nil where unknown
+	// Blind says why the way to ask it alone is cut, so that no answer says nothing of it; nil where nothing lies between.
+	Blind func() error
 }
 
 // Node is one Postgres node and how to reach it alone.

@@ -37,6 +37,7 @@ type client struct {
 	host    string // as in the Host header
 	prefix  string // of every path
 	header  string // the response header that names the release, canonical; empty: none does
+	names   string // the response header that names the instance where no proxy does, canonical; empty: none does
 	timeout time.Duration
 	dialer  net.Dialer
 
@@ -65,13 +66,17 @@ type answer struct {
 	complete bool   // it was read to its end
 }
 
-// serve is who answered: the instance by the proxy's word, the release by the response's own.
+// serve is who answered: the instance by the proxy's word, or its own where there is none; the release by the response's own.
 type serve struct{ instance, release string }
 
 var errCut = errors.New("cut off when traffic was stopped")
 
-// newClient is a client of http://host:port/prefix on this machine.
-func newClient(base, header string, timeout time.Duration) (*client, error) {
+// newClient is a client of http://host:port/prefix on this machine, where a service answers. nil: nobody says who answers.
+func newClient(base string, s *service.Service, timeout time.Duration) (*client, error) {
+	header, names := "", ""
+	if s != nil {
+		header, names = s.Header, s.InstanceHeader
+	}
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, fmt.Errorf("address of traffic: %w", err)
@@ -88,7 +93,7 @@ func newClient(base, header string, timeout time.Duration) (*client, error) {
 	}
 	return &client{
 		addr: addr, host: u.Host, prefix: strings.TrimSuffix(u.EscapedPath(), "/"),
-		header: http.CanonicalHeaderKey(header), timeout: timeout,
+		header: http.CanonicalHeaderKey(header), names: http.CanonicalHeaderKey(names), timeout: timeout,
 		dialer: net.Dialer{KeepAlive: -1, Timeout: timeout, Control: service.Here},
 		all:    map[*conn]struct{}{},
 		done:   make(chan struct{}),
@@ -103,7 +108,7 @@ func (c *client) do(req *http.Request, request []byte, fresh bool, buf []byte) (
 	if err != nil {
 		return answer{body: buf[:0]}, c.explain(err)
 	}
-	a, again, err := k.exchange(req, request, buf, c.header)
+	a, again, err := k.exchange(req, request, buf, c)
 	if err != nil || !again || fresh {
 		c.drop(k)
 	} else {
@@ -169,7 +174,7 @@ func (k *conn) usable() bool {
 }
 
 // exchange sends the request and reads the answer. again says whether the connection can be used again.
-func (k *conn) exchange(req *http.Request, request, buf []byte, header string) (a answer, again bool, err error) {
+func (k *conn) exchange(req *http.Request, request, buf []byte, c *client) (a answer, again bool, err error) {
 	a.body = buf[:0]
 	if _, err := k.Write(request); err != nil {
 		return a, false, err
@@ -185,8 +190,11 @@ func (k *conn) exchange(req *http.Request, request, buf []byte, header string) (
 	}
 	a.status = resp.StatusCode
 	a.serve.instance = resp.Header.Get("X-Upstream")
-	if header != "" {
-		a.serve.release = resp.Header.Get(header)
+	if a.serve.instance == "" && c.names != "" {
+		a.serve.instance = resp.Header.Get(c.names)
+	}
+	if c.header != "" {
+		a.serve.release = resp.Header.Get(c.header)
 	}
 	if resp.Body != http.NoBody {
 		if a.body, err = readBody(a.body, resp.Body); err != nil {

@@ -58,7 +58,7 @@ func (s *scripted) take(in *bufio.Reader) bool {
 
 func testClient(t *testing.T, base string, timeout time.Duration) *client {
 	t.Helper()
-	c, err := newClient(base, "X-Release", timeout)
+	c, err := newClient(base, &service.Service{Header: "X-Release"}, timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,9 +146,43 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// Where a proxy says who answers, its word counts; elsewhere the instance's own does, if service.yaml names its header.
+func TestWhoAnswered(t *testing.T) {
+	for _, c := range []struct {
+		name, header, upstream, own string
+		want                        serve
+	}{
+		{"a proxy says it", "X-Instance", "shop-2", "shop-7d9f-aaa", serve{"shop-2", "v1"}},
+		{"the instance says it", "X-Instance", "", "shop-7d9f-aaa", serve{"shop-7d9f-aaa", "v1"}},
+		{"nobody asked it to", "", "", "shop-7d9f-aaa", serve{"", "v1"}},
+		{"nobody says it", "X-Instance", "", "", serve{"", "v1"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("X-Release", "v1")
+				for name, value := range map[string]string{"X-Upstream": c.upstream, "X-Instance": c.own} {
+					if value != "" {
+						w.Header().Set(name, value)
+					}
+				}
+			}))
+			defer server.Close()
+			cl, err := newClient(server.URL, &service.Service{Header: "X-Release", InstanceHeader: c.header}, DefaultTimeout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cl.close()
+			req, text := request(http.MethodGet)
+			if a, err := cl.do(req, text, false, nil); err != nil || a.serve != c.want {
+				t.Errorf("found %+v and %v, expected %+v", a.serve, err, c.want)
+			}
+		})
+	}
+}
+
 func TestClientStaysOnThisMachine(t *testing.T) {
 	for _, base := range []string{"http://example.com", "http://192.0.2.1:80", "https://127.0.0.1", "127.0.0.1:80", "http://0.0.0.0:80"} {
-		if _, err := newClient(base, "", time.Second); err == nil {
+		if _, err := newClient(base, nil, time.Second); err == nil {
 			t.Errorf("%s: expected an error", base)
 		}
 	}

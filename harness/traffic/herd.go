@@ -22,7 +22,7 @@ func (t *Traffic) Herd(ctx context.Context, rate float64, length time.Duration) 
 	if err != nil {
 		return fmt.Errorf("let clients come back: %w", err)
 	}
-	cl, err := newClient(base.client.base(), base.program.service.Header, t.timeout)
+	cl, err := newClient(base.client.base(), base.program.service, t.timeout)
 	if err != nil {
 		return fmt.Errorf("let clients come back: %w", err)
 	}

@@ -38,7 +38,7 @@ func (a *audit) question(at, text string) (*question, error) {
 	if err != nil {
 		return nil, err
 	}
-	cl, err := newClient(a.targets[i].URL, a.targets[i].Service.Header, DefaultTimeout)
+	cl, err := newClient(a.targets[i].URL, a.targets[i].Service, DefaultTimeout)
 	if err != nil {
 		return nil, err
 	}

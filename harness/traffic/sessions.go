@@ -46,7 +46,7 @@ func (t *Traffic) session(ctx context.Context, s *stream, f *evidence.Finding, n
 	if err != nil {
 		return err
 	}
-	cl, err := newClient(s.client.base(), s.program.service.Header, t.timeout)
+	cl, err := newClient(s.client.base(), s.program.service, t.timeout)
 	if err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func newStream(c Config, target Target, pcg *rand.PCG) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	cl, err := newClient(target.URL, target.Service.Header, c.Timeout)
+	cl, err := newClient(target.URL, target.Service, c.Timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -352,7 +352,7 @@ func (t *Traffic) Once(ctx context.Context, service, name, baseURL string) evide
 	if base == "" {
 		base = s.client.base()
 	}
-	if c.client, err = newClient(base, s.program.service.Header, t.timeout); err != nil {
+	if c.client, err = newClient(base, s.program.service, t.timeout); err != nil {
 		return failed(err)
 	}
 	defer c.client.cutBy(ctx)()

@@ -709,7 +709,7 @@ func TestRequestText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := newClient("http://127.0.0.1:80/base/", "", time.Second)
+	c, err := newClient("http://127.0.0.1:80/base/", nil, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

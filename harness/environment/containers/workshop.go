@@ -116,7 +116,7 @@ func (w *Workshop) Data(ctx context.Context) (DataImage, error) {
 		return d, nil
 	}
 	s.Say("making an image of the database template")
-	b := box{name: "data", image: s.use.postgres, entry: []string{"sh", "-c", "mkdir /template && cp -a /from/. /template"}, readOnly: map[string]string{},
+	b := box{name: "data", user: "root", image: s.use.postgres, entry: []string{"sh", "-c", "mkdir -p /template && cp -a /from/. /template"}, readOnly: map[string]string{},
 		on: map[string]string{private: "data"}}
 	for _, node := range r.Nodes() {
 		b.readOnly["/from/"+node] = t.volume(node)
@@ -169,7 +169,7 @@ func (w *Workshop) Program(ctx context.Context) (image string, command []string,
 	if err := w.connect(ctx); err != nil {
 		return "", nil, err
 	}
-	c, err := s.engine.run(ctx, box{name: "program", image: s.use.postgres, entry: []string{"sleep", "600"}, on: map[string]string{private: "program"}})
+	c, err := s.engine.run(ctx, box{name: "program", user: "root", image: s.use.postgres, entry: []string{"sleep", "600"}, on: map[string]string{private: "program"}})
 	if err != nil {
 		return "", nil, err
 	}

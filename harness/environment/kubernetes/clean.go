@@ -14,11 +14,9 @@ import (
 	"backout/harness/environment/artefact"
 )
 
-// Kinds of entries of the register.
-const (
-	KindCluster   = "cluster"   // that was being made
-	KindNamespace = "namespace" // of a drill
-)
+// Name of this kind of environment, and of its entries in the register: a cluster that is being made, and the namespace of a
+// drill.
+const Name = "kind"
 
 // Clean removes what a dead run has left: clusters that are not whole, and its namespaces in those that are.
 func Clean(ctx context.Context, token string) (removed []string, err error) {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -307,6 +309,35 @@ func (k *cluster) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("not within 3 min"))
 	defer cancel()
 	return environment.Until(ctx, "the nodes and the network of the cluster are ready", func(ctx context.Context) error { return k.isReady(ctx) })
+}
+
+// isReady says what is missing until pods can run: nodes, names, volumes.
+func (k *cluster) isReady(ctx context.Context) error {
+	nodes, err := k.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	if len(nodes.Items) < len(k.nodes) {
+		return fmt.Errorf("%d of %d nodes have joined", len(nodes.Items), len(k.nodes))
+	}
+	for _, n := range nodes.Items {
+		if !slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+			return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+		}) {
+			return fmt.Errorf("the node %s is not ready", n.Name)
+		}
+	}
+	for _, what := range [][2]string{{"kube-system", "coredns"}, {"local-path-storage", "local-path-provisioner"}} {
+		d, err := k.client.AppsV1().Deployments(what[0]).Get(ctx, what[1], metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if d.Status.ReadyReplicas == 0 {
+			return fmt.Errorf("no pod of %s is ready", what[1])
+		}
+	}
+	_, err = k.client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
+	return err
 }
 
 // remove deletes a cluster, whole or not, and what was made for it.

@@ -54,6 +54,7 @@ type stage struct {
 	pods      *pods
 	images    *images
 	made      stagings
+	clones    int
 	versions  map[string]string
 	tails     map[string]string
 }
@@ -135,10 +136,10 @@ func (s *stage) Platform() map[string]string {
 	}
 	dir := s.workshop.Dir()
 	all := map[string]string{
-		"KUBECONFIG": s.kubeconfig(),
-		"NAMESPACE":  s.namespace,
-		"IMAGES":     s.images.repository(s.need.Service),
-		"RELEASES":   filepath.Join(dir, "releases"),
+		"KUBECONFIG":      s.kubeconfig(),
+		"NAMESPACE":       s.namespace,
+		"IMAGES":          s.images.repository(s.need.Service),
+		"RELEASES":        filepath.Join(dir, "releases"),
 		"HELM_CACHE_HOME": filepath.Join(dir, "helm"), "HELM_CONFIG_HOME": filepath.Join(dir, "helm"), "HELM_DATA_HOME": filepath.Join(dir, "helm"),
 	}
 	if s.outside.Cache != 0 {

@@ -258,6 +258,18 @@ func (p *pods) instances() []service.Instance {
 	return all
 }
 
+// ready is how many pods of a service are.
+func (p *pods) ready(of *service.Service) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, is := range p.known {
+		if _, ready := is.said["ready"]; ready && is.service == of && !is.gone {
+			n++
+		}
+	}
+	return n
+}
+
 // blinded says why pods cannot be asked alone now; nil: the API server answers.
 func (p *pods) blinded() error {
 	p.mu.Lock()

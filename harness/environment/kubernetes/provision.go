@@ -9,7 +9,6 @@ import (
 	"log"
 	"maps"
 	"net/http"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -97,7 +96,7 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 	if s.stubs() > 0 {
 		made.Go(func() (err error) { program, command, err = s.workshop.Program(mctx); return err })
 	}
-	if err := s.place2(ctx); err != nil {
+	if err := s.settle(ctx); err != nil {
 		return errors.Join(err, made.Wait())
 	}
 	if err := made.Wait(); err != nil {
@@ -167,12 +166,12 @@ func (s *stage) stubs() (n int) {
 	return n
 }
 
-// place2 opens the cluster, makes the namespace, and chooses all ports, so that every URL is known to everybody.
-func (s *stage) place2(ctx context.Context) error {
+// settle opens the cluster, makes the namespace, and chooses all ports, so that every URL is known to everybody.
+func (s *stage) settle(ctx context.Context) error {
 	close(s.known)
 	register := s.workshop.Register()
 	k, err := s.clusters.open(ctx, nodeImage, 0, func(name string) error {
-		return register.Add(environment.Entry{Kind: KindCluster, Name: name, Path: s.clusters.dir})
+		return register.Add(environment.Entry{Kind: Name, Name: name})
 	})
 	if err != nil {
 		return err
@@ -181,7 +180,7 @@ func (s *stage) place2(ctx context.Context) error {
 	s.cluster, s.namespace = k, "drill-"+s.workshop.Token()
 	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say}
 	s.mu.Unlock()
-	if err := register.Add(environment.Entry{Kind: KindNamespace, Name: s.namespace, Path: s.clusters.dir}); err != nil {
+	if err := register.Add(environment.Entry{Kind: Name, Name: s.namespace}); err != nil {
 		return err
 	}
 	if err := s.wire(ctx); err != nil {
@@ -398,26 +397,37 @@ func (s *stage) cache(ctx context.Context) error {
 	if err := s.images.bring(ctx, image, ""); err != nil {
 		return err
 	}
-	conf := fmt.Sprintf("port %d\nrequirepass %s\ndatabases %d\nsave \"\"\nappendonly no\nmaxmemory 64mb\nmaxmemory-policy allkeys-lru\nprotected-mode no\n",
-		redisPort, s.password, max(1, len(wiring.Caches(s.need))))
-	if err := s.create(ctx, "cache", map[int]int{redisPort: s.ways["cache"]}, map[string]string{"CONF": conf}); err != nil {
+	if err := s.create(ctx, "cache", map[int]int{redisPort: s.ways["cache"]}, map[string]string{"CONF": s.redisConf()}); err != nil {
 		return err
 	}
-	pod := container("cache", image, []string{"sh", "-c", `printf '%s' "$CONF" | env -u CONF redis-server -`}, nil)
+	pod := container("cache", image, redisCommand(), nil)
 	if _, err := s.cluster.client.AppsV1().Deployments(s.namespace).Create(ctx, deployed("cache", pod), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the Deployment cache: %w", err)
 	}
 	if err := s.workshop.CacheCLI(filepath.Join(s.workshop.ScriptsIn(), "cache-cli")); err != nil {
 		return err
 	}
-	url := cacheprogram.URL("127.0.0.1", s.outside.Cache, s.password, 0)
-	return environment.Until(ctx, "the cache answers", func(ctx context.Context) error {
+	return redisAnswers(ctx, "the cache", cacheprogram.URL("127.0.0.1", s.outside.Cache, s.password, 0))
+}
+
+// redisConf keeps nothing on disk. It comes by a variable, since the arguments of a process are for everybody to read.
+func (s *stage) redisConf() string {
+	return fmt.Sprintf("port %d\nrequirepass %s\ndatabases %d\nsave \"\"\nappendonly no\nmaxmemory 64mb\nmaxmemory-policy allkeys-lru\nprotected-mode no\n",
+		redisPort, s.password, max(1, len(wiring.Caches(s.need))))
+}
+
+func redisCommand() []string {
+	return []string{"sh", "-c", `printf '%s' "$CONF" | env -u CONF redis-server -`}
+}
+
+func redisAnswers(ctx context.Context, name, url string) error {
+	return environment.Until(ctx, name+" answers", func(ctx context.Context) error {
 		client, err := cacheprogram.Open(url, "backout")
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		return errors.Join(client.Ping(ctx))
+		return client.Ping(ctx)
 	})
 }
 
@@ -455,9 +465,7 @@ func (s *stage) gateway(ctx context.Context, image string, command []string) err
 
 // whileRuns waits until a pod does what it is for; the error says how the pod is and has its last lines.
 func (s *stage) whileRuns(ctx context.Context, pod, what string, does func(context.Context) error) error {
-	err := environment.Until(ctx, what, func(ctx context.Context) error {
-		return errors.Join(does(ctx))
-	})
+	err := environment.Until(ctx, what, does)
 	if err == nil {
 		return nil
 	}
@@ -514,5 +522,3 @@ func (s *stage) answers(ctx context.Context, of *service.Service) error {
 		return nil
 	})
 }
-
-var _ = os.Getenv

@@ -1,0 +1,240 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	cacheprogram "backout/harness/cache"
+	"backout/harness/environment"
+	"backout/harness/environment/containers"
+	"backout/harness/environment/database"
+	"backout/harness/environment/wiring"
+	"backout/harness/service"
+)
+
+// Clone implements environment.Environment: a node from the template's primary, which replicas' URLs lead to as well, a cache,
+// and one pod of each service, in the drill's namespace and outside of the services' selectors.
+func (s *stage) Clone(ctx context.Context) (*environment.Clone, error) {
+	ctx, done, err := s.Begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("clone: %w", err)
+	}
+	defer done()
+	s.mu.Lock()
+	s.clones++
+	name := fmt.Sprintf("clone-%d", s.clones)
+	ready := s.pods != nil
+	s.mu.Unlock()
+	if !ready {
+		return nil, errors.New("clone: the environment is not provisioned")
+	}
+	c := &clone{stage: s, name: name}
+	out, err := c.start(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), c.end())
+	}
+	out.Close = c.end
+	return out, nil
+}
+
+type clone struct {
+	stage *stage
+	name  string
+
+	mu    sync.Mutex
+	parts []string
+	ports []*nodePort
+}
+
+func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
+	s := c.stage
+	w := wiring.Wiring{Need: s.need, Password: s.password, Kind: service.InKubernetes, Hosts: map[string]string{}, Ports: map[string]int{}, URLs: maps.Clone(s.inside.URLs)}
+	out := &environment.Clone{URLs: map[string]string{}}
+	if len(wiring.Roles(s.need)) > 0 {
+		name := c.name + "-primary"
+		w.Hosts["primary"], w.Ports["primary"] = name, postgresPort
+		n, err := c.node(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if s.need.Service.Database != nil {
+			out.DatabaseURL = n.URL(s.password, s.need.Service.Name)
+		}
+	}
+	if len(wiring.Caches(s.need)) > 0 { // of its own: what it writes is no part of the drill
+		name := c.name + "-cache"
+		w.Hosts["cache"], w.Cache = name, redisPort
+		if err := c.cache(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	running := wiring.ThatRun(s.need, service.InKubernetes)
+	for _, of := range running {
+		w.URLs[of.Name] = fmt.Sprintf("http://%s-%s:%d", c.name, of.Name, of.Kubernetes.Port)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	var mu sync.Mutex
+	for _, of := range running {
+		g.Go(func() error {
+			at, err := c.instance(ctx, of, c.name+"-"+of.Name, w)
+			mu.Lock()
+			defer mu.Unlock()
+			out.URLs[of.Name] = at
+			return err
+		})
+	}
+	return out, g.Wait()
+}
+
+// part makes one pod of the clone with its Service and Secret.
+func (c *clone) part(ctx context.Context, name, image string, command []string, inside, outside int, env, hidden map[string]string) error {
+	s := c.stage
+	c.mu.Lock()
+	c.parts = append(c.parts, name)
+	c.mu.Unlock()
+	if err := s.create(ctx, name, map[int]int{inside: outside}, hidden); err != nil {
+		return err
+	}
+	pod := &corev1.Pod{ObjectMeta: named(name), Spec: container(name, image, command, env)}
+	if _, err := s.cluster.client.CoreV1().Pods(s.namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("make the pod %s: %w", name, err)
+	}
+	return nil
+}
+
+// port leases one more NodePort.
+func (c *clone) port(ctx context.Context) (int, error) {
+	leases, err := c.stage.cluster.leasePorts(ctx, 1)
+	if err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ports = append(c.ports, leases...)
+	return leases[0].number, nil
+}
+
+func (c *clone) node(ctx context.Context, name string) (database.Node, error) {
+	s := c.stage
+	data, err := s.workshop.Data(ctx)
+	if err != nil {
+		return database.Node{}, err
+	}
+	recipe, err := database.NewRecipe(0, "", "", s.need)
+	if err != nil {
+		return database.Node{}, err
+	}
+	conf, err := containers.NodeConf(recipe.Settings)
+	if err != nil {
+		return database.Node{}, err
+	}
+	port, err := c.port(ctx)
+	if err != nil {
+		return database.Node{}, err
+	}
+	env := map[string]string{"PGDATA": "/tmp/pg", "TEMPLATE": "/template/primary", "STANDBY": "", "CLOCK": "", "AUTO": ""}
+	if err := c.part(ctx, name, data.Name, []string{"sh", "-c", containers.StartNode}, postgresPort, port, env, map[string]string{"CONF": conf}); err != nil {
+		return database.Node{}, err
+	}
+	n := database.Node{Host: "127.0.0.1", Port: s.cluster.ports[port], InHost: name, InPort: postgresPort}
+	err = s.whileRuns(ctx, name, name+" accepts connections", func(ctx context.Context) error {
+		_, err := database.Ask[int](ctx, n.URL(data.Password, "postgres"), "select 1")
+		return err
+	})
+	if err != nil {
+		return n, err
+	}
+	return n, recipe.Secure(ctx, n, data.Password, s.password, true)
+}
+
+func (c *clone) cache(ctx context.Context, name string) error {
+	s := c.stage
+	image, err := s.workshop.Redis(ctx)
+	if err != nil {
+		return err
+	}
+	port, err := c.port(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.part(ctx, name, image, redisCommand(), redisPort, port, nil, map[string]string{"CONF": s.redisConf()}); err != nil {
+		return err
+	}
+	return redisAnswers(ctx, name, cacheprogram.URL("127.0.0.1", s.cluster.ports[port], s.password, 0))
+}
+
+func (c *clone) instance(ctx context.Context, of *service.Service, name string, w wiring.Wiring) (string, error) {
+	s := c.stage
+	r := wiring.Release(s.need, of)
+	if _, err := s.release(ctx, of, r, nil); err != nil {
+		return "", err
+	}
+	_, secrets, err := of.SecretValues()
+	if err != nil {
+		return "", err
+	}
+	own := map[string]string{"address": fmt.Sprintf("0.0.0.0:%d", of.Kubernetes.Port), "release": r.Name, "instance": name, "data": "/tmp"}
+	env, err := w.Environ(of, own, secrets)
+	if err != nil {
+		return "", err
+	}
+	if err := c.part(ctx, name, s.images.repository(of)+":"+r.Name, nil, of.Kubernetes.Port, 0, nil, env); err != nil {
+		return "", err
+	}
+	at := fmt.Sprintf("%s/%s/%d", s.pods.at, name, of.Kubernetes.Port)
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
+	return at, s.whileRuns(ctx, name, name+" is ready", func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, at+of.Ready, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if resp.StatusCode/100 != 2 {
+			return fmt.Errorf("its readiness check answered %s", resp.Status)
+		}
+		return nil
+	})
+}
+
+// end removes the clone. What it cannot remove goes with the namespace.
+func (c *clone) end() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	api, now := c.stage.cluster.client.CoreV1(), int64(0)
+	var errs []error
+	for _, name := range c.parts {
+		for _, err := range []error{
+			api.Pods(c.stage.namespace).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now}),
+			api.Services(c.stage.namespace).Delete(ctx, name, metav1.DeleteOptions{}),
+			api.Secrets(c.stage.namespace).Delete(ctx, name, metav1.DeleteOptions{}),
+		} {
+			if err != nil && !gone(err) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	for _, l := range c.ports {
+		l.close()
+	}
+	c.ports = nil
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close %s: %w", c.name, err)
+	}
+	c.parts = nil
+	return nil
+}

@@ -1,0 +1,42 @@
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"time"
+
+	"backout/harness/environment/containers"
+	"backout/harness/service"
+)
+
+// nodeImage is what the nodes of clusters are made of.
+const nodeImage = "backout/node-fallback:v1"
+
+// Lacks says what this machine has not that drills of these services on kind need, and the command that mends it; empty:
+// nothing.
+func Lacks(all []*service.Service) string {
+	if why := containers.Lacks(all); why != "" {
+		return why
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if !containers.Here(ctx, nodeImage) {
+		return fmt.Sprintf("the image %s is not here: run make images-kubernetes", nodeImage)
+	}
+	needed := map[string]bool{}
+	for _, s := range all {
+		if k := s.Kubernetes; k != nil {
+			needed["kubectl"] = true
+			if k.Chart != "" {
+				needed["helm"] = true
+			}
+		}
+	}
+	for program := range needed {
+		if _, err := exec.LookPath(program); err != nil {
+			return program + " is not on PATH: install it, or run make tools-kubernetes, which builds it from its module"
+		}
+	}
+	return ""
+}

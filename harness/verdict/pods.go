@@ -169,7 +169,7 @@ func (j *judging) pods() (all []Pod) {
 }
 
 func (j *judging) pod(l *life) Pod {
-	p := Pod{Name: l.name, Release: j.f.said(l, forever)}
+	p := Pod{Name: l.name, Release: j.f.said(l, forever), ServedOn: j.servedOn(l)}
 	first := func(at **evidence.Offset, t tick) {
 		if *at == nil {
 			*at = offset(t, true)

@@ -363,6 +363,9 @@ func TestPodsAtTheEnd(t *testing.T) {
 				t.Errorf("expected the last bad response at %v, found %v", c.last, last)
 			}
 			for _, p := range v.Pods {
+				if p.ServedOn != (p.Name == "shop-5c-c" && c.told != "") {
+					t.Errorf("%s: it served on: %v", p.Name, p.ServedOn)
+				}
 				if bad := p.BadResponses; p.Name == "shop-5c-c" && (bad != c.bad || p.BadSeconds != c.length) || p.Name != "shop-5c-c" && bad > 0 {
 					t.Errorf("%s: found %d responses for %v s, expected %d for %v", p.Name, bad, p.BadSeconds, c.bad, c.length)
 				}

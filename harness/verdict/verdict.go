@@ -119,6 +119,8 @@ type Pod struct {
 	Deleting    *evidence.Offset `json:"deleting"`
 	Deleted     *evidence.Offset `json:"deleted"` // or it was finished
 
+	// ServedOn: it still served another release than the target after "command returned", as it was read or by users' answers.
+	ServedOn bool `json:"served_on,omitempty"`
 	// What users got from it of another release than the target after "command returned", and for how many seconds after it.
 	BadResponses int64   `json:"bad_responses,omitempty"`
 	BadSeconds   float64 `json:"bad_seconds,omitempty"`

@@ -97,6 +97,9 @@ type replicas struct {
 	Ticks  []tick
 	Refs   []tick
 	Groups []replicaGroup
+	Pods   []podRow // where instances come and go
+	PodsBy string
+	More   int // pods that are not listed
 }
 
 type replicaGroup struct {
@@ -732,6 +735,7 @@ func (m *Model) replicas() replicas {
 		}
 	}
 
+	v.Pods, v.More, v.PodsBy = m.pods(zero, from, to)
 	row := func(k *track, kind string) replica {
 		r := replica{Name: k.name}
 		c, judged := converged[k.name]
@@ -765,6 +769,9 @@ func (m *Model) replicas() replicas {
 	}{{"Instances, by the release they serve", "instance", m.instances}, {"Postgres nodes, by their schema", "node", m.nodes}} {
 		group := replicaGroup{Name: g.name}
 		for _, k := range g.tracks {
+			if _, judged := converged[k.name]; !judged && m.Run.Replicas > 0 && k.service == m.Run.Service.Name {
+				continue // a pod that was replaced: it stands among the pods
+			}
 			group.Rows = append(group.Rows, row(k, g.kind))
 		}
 		// A replica that was judged but never seen is named all the same.

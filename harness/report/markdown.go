@@ -64,6 +64,9 @@ func (e Entry) markdown(b *strings.Builder, heading string) {
 	}
 	fmt.Fprintf(b, "| %s | %s | %s | %s | %s of %s | %s of %s |\n", e.speed(), users, silence, e.kept(),
 		count(v.Shares.Writes[0]), count(v.Shares.Writes[1]), count(v.Shares.Replicas[0]), count(v.Shares.Replicas[1]))
+	if late := stragglers(v); len(late) > 0 {
+		fmt.Fprintf(b, "\nStragglers: %s\n", md(strings.Join(late, "; ")+"."+lastBad(v)))
+	}
 	for _, a := range v.Assumptions {
 		if !a.Held {
 			fmt.Fprintf(b, "\n- **did not hold: %s** %s%s\n", md(a.Name), md(a.Finding), numbers(a.Evidence))

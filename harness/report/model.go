@@ -122,6 +122,9 @@ type state struct {
 	lost  bool // not observed
 }
 
+// deleted is the state of a pod that is there no more.
+const deleted = "deleted"
+
 // series keeps the least and the most of each bin.
 type series struct{ bins []extreme }
 
@@ -192,6 +195,10 @@ func (b *Builder) Add(e evidence.Event) {
 		b.journey(e.Journey)
 	case e.Instance != nil:
 		b.instance(e.N, t, e.Instance)
+	case e.Pod != nil:
+		if k := b.track[e.Pod.Name]; k != nil && e.Pod.Event == evidence.PodDeleted {
+			k.see(state{t: t, n: e.N, err: deleted})
+		}
 	case e.Node != nil:
 		b.node(e.N, t, e.Node)
 	case e.Write != nil:
@@ -438,6 +445,9 @@ func (b *Builder) node(n int64, t float64, d *evidence.Node) {
 
 // silent marks what was not observed since the last reading, when a beat is missing.
 func (b *Builder) silent(k *track, t float64) {
+	if n := len(k.states); n > 0 && k.states[n-1].err == deleted {
+		return // there was nothing to be observed
+	}
 	if len(k.states) > 0 && t-k.last > b.m.patience() {
 		k.see(state{t: k.last + b.m.patience()/2, lost: true})
 	}

@@ -81,14 +81,18 @@ func TestHostileTextIsText(t *testing.T) {
 	put(&evidence.Chunk{Node: evil, Table: evil, Differ: []string{evil}, Count: 1})
 	put(&evidence.Finding{Check: evil, Of: evil, Asked: true, Bad: 1, Rows: []string{evil}, Text: evil, Error: evil})
 	put(&evidence.Write{Event: evidence.Audited, Fate: evidence.Lost, Key: evil, Journey: evil, Fields: []string{evil}, Effect: evil})
+	put(&evidence.Pod{Name: evil, Service: evil, Event: evil, Node: evil, Image: evil, Owner: evil, Reason: evil})
+	put(&evidence.Endpoints{Service: evil, Pods: []string{evil}})
 	put(&evidence.Gap{Of: evil, From: 1, To: 3, Why: evil})
 	put(&evidence.End{How: evil, Why: evil})
 	at := evidence.Offset(3)
-	v := verdict.Verdict{Verdict: verdict.Fail, Because: evil, Harm: evil, Clocks: verdict.Clocks{evidence.ClockDecided: &at, evil: nil},
+	v := verdict.Verdict{Verdict: verdict.Fail, Because: evil, Harm: evil, Clocks: verdict.Clocks{evidence.ClockDecided: &at, evidence.ClockCommandReturned: &at, evil: nil},
 		Assumptions: []verdict.Assumption{{Name: evil, Finding: evil, Evidence: []int64{1}}},
 		Promises:    []verdict.Promise{{Name: evil, Text: evil + "!", State: verdict.Broken, Finding: evil, Details: []string{evil}, Remedy: evil, Evidence: []int64{2, 13}}},
 		Replicas:    []verdict.Replica{{Name: evil, Kind: "instance", Last: evil}},
-		Writes:      []verdict.Window{{Name: evil, Acknowledged: 1, Fates: map[string]int{evil: 1}}}}
+		Pods: []verdict.Pod{{Name: evil, Owner: evil, Node: evil, Release: evil, Failing: evil, Created: &at, ServedOn: true, BadResponses: 2},
+			{Name: evil, Release: evil}},
+		Writes: []verdict.Window{{Name: evil, Acknowledged: 1, Fates: map[string]int{evil: 1}}}}
 	m := b.Model(v, "sha256:"+evil)
 	b.Cut(evil)
 	m.Cut = evil

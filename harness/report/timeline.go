@@ -381,6 +381,7 @@ var clockOrder = []struct{ name, meaning string }{
 	{evidence.ClockApproved, "the order is approved"},
 	{evidence.ClockStarted, "the first step of the plan begins"},
 	{evidence.ClockCommandReturned, "the last step of the plan ends"},
+	{evidence.ClockLastBadResponse, "users got the last answer from another release than the target"},
 	{evidence.ClockUsersRestored, "from here users are served as before"},
 	{evidence.ClockRestored, "from here everything is as before, on every replica"},
 	{evidence.ClockWatchEnded, "watching ends"},
@@ -834,6 +835,9 @@ func (m *Model) plotLag() []plot {
 
 func (m *Model) plotUse() []plot {
 	all := append(slices.Clone(m.instances), m.nodes...)
+	if m.Run.Replicas > 0 { // of pods nobody measures it
+		all = slices.DeleteFunc(all, func(k *track) bool { return most(m.points(k.cpu, nil)) == 0 })
+	}
 	top := 0.0
 	for _, k := range all {
 		top = max(top, most(m.points(k.cpu, nil)))

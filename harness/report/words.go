@@ -108,6 +108,10 @@ func from(e evidence.Event) string {
 		return of("probe", e.Probe.Name, e.Probe.Of)
 	case e.Instance != nil:
 		return of("instance", e.Instance.Name)
+	case e.Pod != nil:
+		return of("pod", e.Pod.Name)
+	case e.Endpoints != nil:
+		return of("endpoints", e.Endpoints.Service)
 	case e.Node != nil:
 		return of("node", e.Node.Name)
 	case e.Job != nil:
@@ -158,6 +162,25 @@ func describe(e evidence.Event) string {
 			w.add("%s", many(i.Restarts, "restart", "restarts"))
 		}
 		w.maybe(i.Error)
+	case e.Pod != nil:
+		p := e.Pod
+		w.add("%s", p.Event)
+		w.maybe(p.Reason)
+		if p.Restarts > 0 {
+			w.add("%s", many(p.Restarts, "restart", "restarts"))
+		}
+		if p.Owner != "" {
+			w.add("of %s", p.Owner)
+		}
+		if p.Node != "" {
+			w.add("on %s", p.Node)
+		}
+		if p.Image != "" {
+			w.add("image %s", p.Image)
+		}
+	case e.Endpoints != nil:
+		w.add("sends requests to %s", many(len(e.Endpoints.Pods), "pod", "pods"))
+		w.maybe(strings.Join(e.Endpoints.Pods, ", "))
 	case e.Node != nil:
 		n := e.Node
 		if !n.Reachable {

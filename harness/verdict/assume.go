@@ -113,11 +113,19 @@ func (j *judging) baselineSteady() Assumption {
 		}
 		good = append(good, text)
 	}
-	for _, name := range j.run.Instances {
-		if text, n := j.unsteady(name, from, to); text != "" {
+	stayed := 0
+	for i := range j.instances {
+		l := &j.instances[i]
+		if text, n := j.unsteady(l, from, to); text != "" {
 			bad = append(bad, text)
 			a.Evidence = append(a.Evidence, n)
 		}
+		if l.from <= from && l.to > to {
+			stayed++
+		}
+	}
+	if stayed < j.run.Replicas {
+		bad = append(bad, fmt.Sprintf("%d of %s there all the time", stayed, count(int64(j.run.Replicas), "pod was", "pods were")))
 	}
 	if a.Held = len(bad) == 0; a.Held {
 		a.Finding = strings.Join(good, "; ")
@@ -128,8 +136,17 @@ func (j *judging) baselineSteady() Assumption {
 }
 
 // unsteady says what an instance did in the baseline besides serving the good release.
-func (j *judging) unsteady(name string, from, to tick) (string, int64) {
-	all := j.f.instances.of(instanceKey(j.run.Service.Name, name))
+func (j *judging) unsteady(l *life, from, to tick) (string, int64) {
+	name := l.name
+	if l.pod {
+		if l.from > to || l.to <= from {
+			return "", 0 // it was not there
+		}
+		if text, n := l.moved(from, to); text != "" {
+			return text + " in it", n
+		}
+	}
+	all := j.f.readings(l)
 	seen := until(all, to)
 	first := len(until(all, from))
 	if first > 0 {
@@ -139,7 +156,7 @@ func (j *judging) unsteady(name string, from, to tick) (string, int64) {
 		return name + " was not seen in it", 0
 	}
 	for i, r := range seen {
-		if text, is := j.f.instanceIs(name, r.v); is != yes {
+		if text, is := j.f.is(l, r.v, r.t); is != yes {
 			return text + " in it", r.n
 		}
 		if i > 0 && r.v.restarts != seen[0].v.restarts {
@@ -161,9 +178,10 @@ func (j *judging) releaseReached() Assumption {
 	shownBy := max(f.clockOr(evidence.ClockDecided, f.clockOr(evidence.ClockStarted, f.last)), deployed)
 
 	var on, off []string
-	for _, name := range j.run.Instances {
+	for i := range j.instances {
+		l := &j.instances[i]
 		reached := false
-		for _, x := range until(f.instances.of(instanceKey(j.run.Service.Name, name)), shownBy) {
+		for _, x := range until(f.readings(l), shownBy) {
 			if x.t >= begun && f.names.is(x.v.release) == r.Name {
 				reached = true
 				a.Evidence = append(a.Evidence, x.n)
@@ -171,12 +189,15 @@ func (j *judging) releaseReached() Assumption {
 			}
 		}
 		if reached {
-			on = append(on, name)
-		} else {
-			off = append(off, name)
+			on = append(on, l.name)
+		} else if l.from <= shownBy && l.to > shownBy {
+			off = append(off, l.name)
 		}
 	}
-	want, migration, exact := len(j.run.Instances), r.MigrateTo, false
+	want, migration, exact := len(j.instances), r.MigrateTo, false
+	if j.run.Replicas > 0 {
+		want = j.run.Replicas
+	}
 	if r.Reaches != nil {
 		if r.Reaches.Instances > 0 {
 			want = r.Reaches.Instances
@@ -186,8 +207,10 @@ func (j *judging) releaseReached() Assumption {
 		}
 	}
 	a.Held = len(on) >= want
-	a.Finding = fmt.Sprintf("%d of %d instances served %s, %d stated", len(on), len(j.run.Instances), r.Name, want)
-	if len(j.run.Instances) == 0 {
+	a.Finding = fmt.Sprintf("%d of %d instances served %s, %d stated", len(on), len(j.instances), r.Name, want)
+	if j.run.Replicas > 0 {
+		a.Finding = fmt.Sprintf("%s served %s, %d stated", count(int64(len(on)), "pod", "pods"), r.Name, want)
+	} else if len(j.instances) == 0 {
 		begun, by := false, ""
 		for _, s := range f.steps {
 			if s.part == evidence.PartRollout && s.ended {

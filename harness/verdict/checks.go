@@ -93,7 +93,7 @@ func hasTarget(j *judging) string {
 }
 
 func hasInstances(j *judging) string {
-	return unless(len(j.run.Instances) > 0, "the service has no instances")
+	return unless(len(j.run.Instances) > 0 || j.run.Replicas > 0, "the service has no instances")
 }
 
 func hasNodes(j *judging) string {

@@ -56,6 +56,9 @@ func (j *judging) clocks() Clocks {
 	if detected < forever {
 		set(evidence.ClockDetected, detected)
 	}
+	if s := j.f.strays; j.run.Replicas > 0 && len(s) > 0 {
+		set(evidence.ClockLastBadResponse, s[len(s)-1].t)
+	}
 	return c
 }
 
@@ -97,9 +100,13 @@ func (j *judging) replicas() []Replica {
 		all = append(all, r)
 	}
 	f := j.f
-	for _, name := range j.run.Instances {
-		r := Replica{Name: name, Kind: "instance", Last: "never seen"}
-		if list := f.instances.of(instanceKey(j.run.Service.Name, name)); len(list) > 0 {
+	for i := range j.instances {
+		l := &j.instances[i]
+		if l.pod && !j.stays(l) && !j.servedOn(l) {
+			continue // it was replaced
+		}
+		r := Replica{Name: l.name, Kind: "instance", Last: "never seen"}
+		if list := f.readings(l); len(list) > 0 {
 			last := list[len(list)-1]
 			r.Evidence = last.n
 			switch release := f.names.is(last.v.release); {
@@ -113,9 +120,14 @@ func (j *judging) replicas() []Replica {
 				r.Last = release
 			}
 		}
-		p := f.instancePart(name, forever)
-		f.blind(&p)
+		p := f.instancePart(l, forever)
 		t, ok := p.converged(j.end)
+		if l.pod {
+			j.times(&r, l)
+			if !l.there() {
+				t, ok = l.to, true // from then on it serves nobody
+			}
+		}
 		add(r, t, ok)
 	}
 	for _, name := range j.run.Nodes {
@@ -144,7 +156,11 @@ func (j *judging) replicas() []Replica {
 		s, same := schema.converged(j.end)
 		add(r, max(t, s), ok && same)
 	}
-	for _, name := range slices.Concat(f.run.Instances, f.run.Nodes) {
+	var names []string
+	for _, l := range f.everyone(forever) {
+		names = append(names, l.name)
+	}
+	for _, name := range slices.Concat(names, f.run.Nodes) {
 		if d := f.removed(name); d != nil {
 			kind := either(has(f.run.Nodes, name), "node", "instance")
 			add(Replica{Name: name, Kind: kind, Last: d.Text + " for good", Removed: d.Text}, 0, false)
@@ -169,12 +185,15 @@ func (j *judging) shares() Shares {
 		s.Rows[0] += equal
 		s.Rows[1] += all
 	}
-	for _, name := range j.run.Instances {
-		s.Replicas[1]++
-		if is, _, _ := j.instanceAtEnd(name); is == yes {
-			s.Replicas[0]++
+	for i := range j.instances {
+		if l := &j.instances[i]; j.stays(l) {
+			s.Replicas[1]++
+			if is, _, _ := j.instanceAtEnd(l); is == yes {
+				s.Replicas[0]++
+			}
 		}
 	}
+	s.Replicas[1] = max(s.Replicas[1], int64(j.run.Replicas))
 	for _, name := range j.run.Nodes {
 		s.Replicas[1]++
 		if last, n := j.audited(name); n > 0 && last.read && last.equal && j.f.nodePart(name, forever, math.Inf(1)).is == yes {
@@ -215,15 +234,25 @@ func (j *judging) shares() Shares {
 
 // instanceAtEnd is what an instance was when watching had ended: by its last reading, which must not be older than three
 // beats then.
-func (j *judging) instanceAtEnd(name string) (answer, string, int64) {
-	all := j.f.instances.of(instanceKey(j.run.Service.Name, name))
-	if len(all) == 0 {
-		return unknown, name + " was never seen", 0
+func (j *judging) instanceAtEnd(l *life) (answer, string, int64) {
+	all := j.f.readings(l)
+	last, seen := before(all, forever)
+	old := !j.watched || last.t < j.end-min(j.f.beat(), j.end)
+	if l.pod && (!seen || old) {
+		if is, text, n := j.wordAtEnd(l); is != unknown {
+			return is, text, n
+		}
 	}
-	last := all[len(all)-1]
-	if !j.watched || last.t < j.end-min(j.f.beat(), j.end) {
-		return unknown, name + " was not seen at the end", last.n
+	switch {
+	case !seen:
+		return unknown, l.name + " was never seen", 0
+	case old:
+		return unknown, l.name + " was not seen at the end", last.n
 	}
-	text, is := j.f.instanceIs(name, last.v)
+	at := last.t
+	if l.pod && l.deleting < forever {
+		at = l.deleting // what it was before it was told to end counts no more
+	}
+	text, is := j.f.is(l, last.v, max(at, last.t))
 	return is, text, last.n
 }

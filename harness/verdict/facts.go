@@ -23,7 +23,10 @@ type Facts struct {
 	traffic
 	ledger
 
-	instances  series[instance] // by service and name
+	instances  series[instance]            // by service and name
+	pods       series[*evidence.Pod]       // what a cluster said of pods, by service and name
+	endpoints  series[*evidence.Endpoints] // by Service of Kubernetes
+	firsts     map[string][]mark           // by pod: when it gave users its first answer, in each of its lives
 	nodes      series[node]
 	jobs       series[job]
 	caches     series[cache]
@@ -104,7 +107,7 @@ type fault struct {
 func New() *Facts {
 	return &Facts{
 		clocks: map[string]mark{}, schemas: map[string][]schema{}, digests: map[string]string{},
-		gaps: map[string][]span{}, faults: map[string]*fault{},
+		gaps: map[string][]span{}, faults: map[string]*fault{}, firsts: map[string][]mark{},
 		traffic: newTraffic(), ledger: newLedger(),
 	}
 }
@@ -112,7 +115,7 @@ func New() *Facts {
 // Cut says that the log ended at an offset without its End event, and why.
 func (f *Facts) Cut(at evidence.Offset, why string) { f.cut = &cut{t: ticks(at), why: why} }
 
-// Add folds the next event of the log. Run comes first; of each Clock the first counts. Instances, nodes, jobs, caches,
+// Add folds the next event of the log. Run comes first; of each Clock the first counts. Instances, pods, endpoints, nodes, jobs, caches,
 // probes and journeys are no observations any more once the phase "destroy" has begun. Findings count whenever they come:
 //
 //   - Asked says whether there is an answer, Bad how much of it is wrong. An answer with an Error and nothing bad is none,
@@ -189,6 +192,10 @@ func (f *Facts) addReading(n int64, t tick, e evidence.Event) {
 		d := e.Node
 		f.nodes.add(d.Name, t, n, node{role: f.names.of(d.Role), reachable: d.Reachable, lag: d.Lag, digest: f.names.of(d.Digest),
 			migration: d.Migration, err: f.names.of(short(d.Error))})
+	case e.Pod != nil:
+		f.addPod(n, t, e.Pod)
+	case e.Endpoints != nil:
+		f.endpoints.add(e.Endpoints.Service, t, n, e.Endpoints)
 	case e.Job != nil:
 		j := e.Job
 		oldest := tick(-1)
@@ -201,6 +208,18 @@ func (f *Facts) addReading(n int64, t tick, e evidence.Event) {
 	case e.Probe != nil:
 		if e.Probe.Name == "trap" || e.Probe.Name == "invariant" {
 			f.probes.add(e.Probe.Name+" "+e.Probe.Of, t, n, probe{value: e.Probe.Value, ok: e.Probe.OK})
+		}
+	}
+}
+
+func (f *Facts) addPod(n int64, t tick, p *evidence.Pod) {
+	f.pods.add(instanceKey(p.Service, p.Name), t, n, p)
+	if p.Event != evidence.PodCreated {
+		return
+	}
+	for i := range f.serves {
+		if f.serves[i].instance == p.Name {
+			f.serves[i].seen = false // it is another pod of that name
 		}
 	}
 }

@@ -11,8 +11,10 @@ import (
 // judging is one judgement under way: what the checks ask of.
 type judging struct {
 	f     *Facts
-	run   *evidence.Run // with the instances and nodes that take part until the end
+	run   *evidence.Run // with the nodes that take part until the end
 	tally tally
+
+	instances []life // that take part, all that were ever there
 
 	watch   *watch // nil: nobody decided to roll back
 	end     tick   // of watching; where it did not end, of what was seen
@@ -44,6 +46,7 @@ func Judge(f *Facts) Verdict {
 	v.Speed, v.Silence = j.speed()
 	v.Shares = j.shares()
 	v.Replicas = j.replicas()
+	v.Pods = j.pods()
 	v.Writes = j.tally.windows
 	v.Harm = j.sight.finding
 
@@ -59,8 +62,8 @@ func Judge(f *Facts) Verdict {
 
 func newJudging(f *Facts) *judging {
 	run := *f.run
-	run.Instances, run.Nodes = f.Remaining(run.Instances), f.Remaining(run.Nodes)
-	j := &judging{f: f, run: &run, tally: f.tally(), users: unknown, whole: unknown}
+	run.Nodes = f.Remaining(run.Nodes)
+	j := &judging{f: f, run: &run, instances: f.roster(forever), tally: f.tally(), users: unknown, whole: unknown}
 	j.end, j.watched = f.clock(evidence.ClockWatchEnded)
 	if !j.watched {
 		j.end = min(f.last, f.clockOr(evidence.ClockQuietBegun, f.last))

@@ -141,8 +141,19 @@ func planRefused(j *judging) result {
 		return r
 	}
 	var bad, open []string
-	for _, name := range j.run.Instances {
-		list := f.instances.of(instanceKey(j.run.Service.Name, name))
+	for i := range j.instances {
+		l := &j.instances[i]
+		if l.pod {
+			if l.to <= by.began {
+				continue // it had gone before
+			}
+			if text, n := l.moved(by.began, forever-1); text != "" {
+				bad = append(bad, text)
+				r.evidence = append(r.evidence, n)
+				continue
+			}
+		}
+		name, list := l.name, f.readings(l)
 		was, ok := before(list, by.began)
 		last, after := before(list, forever)
 		switch {

@@ -26,6 +26,7 @@ type part struct {
 	since    tick   // of that
 	readAt   tick   // the last reading
 	instance bool
+	cluster  bool // of what a cluster says of pods: how many serve, and which ones endpoints hold
 	node     bool
 	schema   bool // of a node: its schema, not its health
 	cache    bool
@@ -34,7 +35,7 @@ type part struct {
 // check is the one whose remedy brings it back.
 func (p *part) check() string {
 	switch {
-	case p.instance:
+	case p.instance, p.cluster:
 		return InstancesServe
 	case p.schema:
 		return NodesHaveSchema
@@ -150,8 +151,13 @@ func (f *Facts) parts(now tick) []part {
 		f.blind(&p)
 		all = append(all, p)
 	}
-	for _, name := range f.Remaining(f.run.Instances) {
-		add(f.instancePart(name, now))
+	lives := f.roster(now)
+	for i := range lives {
+		all = append(all, f.instancePart(&lives[i], now))
+	}
+	if f.run.Replicas > 0 {
+		all = append(all, f.replicasPart(lives, all))
+		all = append(all, f.endpointParts(lives, now)...)
 	}
 	for _, name := range f.Remaining(f.run.Nodes) {
 		add(f.nodePart(name, now, mostLag))
@@ -217,11 +223,16 @@ func sorted(list []string) []string {
 	return list
 }
 
-func (f *Facts) instancePart(name string, now tick) part {
-	p := part{name: name, instance: true}
-	follow(&p, f.instances.of(instanceKey(f.run.Service.Name, name)), now, f.beat(), func(i instance, _ tick) (string, answer) {
-		return f.instanceIs(name, i)
-	})
+func (f *Facts) instancePart(l *life, now tick) part {
+	p := part{name: l.name, instance: true}
+	follow(&p, f.readings(l), now, f.beat(), func(i instance, t tick) (string, answer) { return f.is(l, i, t) })
+	if !l.pod {
+		f.blind(&p)
+		return p
+	}
+	f.podPart(&p, l, now)
+	f.blind(&p)
+	p.inLife(l)
 	return p
 }
 

@@ -103,15 +103,31 @@ func isInTime(j *judging) result {
 func instancesServe(j *judging) result {
 	r := result{state: Kept}
 	var bad, open []string
-	for _, name := range j.run.Instances {
-		switch is, text, n := j.instanceAtEnd(name); is {
+	for i := range j.instances {
+		l := &j.instances[i]
+		if !l.there() {
+			continue
+		}
+		switch is, text, n := j.instanceAtEnd(l); is {
 		case no:
-			bad = append(bad, text+j.stillServed(name))
+			bad = append(bad, text+j.stillServed(l.name))
 			r.evidence = append(r.evidence, n)
 		case unknown:
 			open = append(open, text)
 			r.evidence = append(r.evidence, n)
 		}
+	}
+	switch is, text, n := j.enoughAtEnd(); is {
+	case no:
+		bad = append(bad, text)
+		r.evidence = append(r.evidence, n)
+	case unknown:
+		open = append(open, text)
+		r.evidence = append(r.evidence, n)
+	}
+	for _, p := range j.heldAtEnd() {
+		bad = append(bad, p.text)
+		r.evidence = append(r.evidence, p.n)
 	}
 	after := j.end
 	if j.whole == yes {
@@ -132,11 +148,12 @@ func instancesServe(j *judging) result {
 			}
 		}
 	}
-	for _, name := range j.run.Instances {
-		for _, x := range j.f.instances.of(instanceKey(j.run.Service.Name, name)) {
+	for i := range j.instances {
+		l := &j.instances[i]
+		for _, x := range j.f.readings(l) {
 			if release := j.f.names.is(x.v.release); x.t > after && release != "" && release != j.run.Good {
-				text := name + " served " + release + " at " + at(x.t)
-				if is, _, _ := j.instanceAtEnd(name); is != no {
+				text := l.name + " served " + release + " at " + at(x.t)
+				if is, _, _ := j.instanceAtEnd(l); is != no || !l.there() {
 					bad = append(bad, text+", after "+at(after))
 					r.evidence = append(r.evidence, x.n)
 				}
@@ -150,7 +167,10 @@ func instancesServe(j *judging) result {
 	case len(open) > 0:
 		r.state, r.finding, r.details = Unjudged, list(open, 3), open
 	default:
-		r.finding = count(int64(len(j.run.Instances)), "instance serves ", "instances serve ") + j.run.Good
+		r.finding = count(int64(len(j.instances)), "instance serves ", "instances serve ") + j.run.Good
+		if j.run.Replicas > 0 {
+			r.finding = count(int64(j.serving()), "pod serves ", "pods serve ") + j.run.Good
+		}
 	}
 	return r
 }

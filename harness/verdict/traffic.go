@@ -58,6 +58,7 @@ type serve struct {
 	instance, release string
 	bad               bool // the release under drill
 	stray             bool // any release but the target
+	seen              bool // it has answered, since the pod of that name was created
 }
 
 type stray struct {
@@ -88,6 +89,10 @@ func (f *Facts) addJourney(n int64, end tick, j *evidence.Journey) {
 		who := &f.serves[i]
 		if who.bad {
 			s.flags |= fromBad
+		}
+		if !who.seen && f.run.Replicas > 0 {
+			who.seen = true
+			f.firsts[who.instance] = append(f.firsts[who.instance], mark{t: end, n: n})
 		}
 		if who.release == "" && s.blame == 0 && j.Outcome == evidence.Failed {
 			s.blame = i + 1

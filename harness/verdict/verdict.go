@@ -30,6 +30,7 @@ type Verdict struct {
 	Complete    bool         `json:"complete"`
 	Shares      Shares       `json:"shares"`
 	Replicas    []Replica    `json:"replicas"`
+	Pods        []Pod        `json:"pods,omitempty"` // of the drilled service, where instances come and go; from "deploy begun" on
 	Writes      []Window     `json:"writes"`
 	Harm        string       `json:"harm,omitempty"` // what was seen, in words
 }
@@ -97,6 +98,32 @@ type Replica struct {
 	Last      string           `json:"last"` // what it was seen as last: its release, or its schema in words
 	Evidence  int64            `json:"evidence,omitempty"`
 	Removed   string           `json:"removed,omitempty"` // the drill's own fault that took it away for good: it is in no denominator
+
+	Came *evidence.Offset `json:"came,omitempty"` // of one that comes and goes
+	Went *evidence.Offset `json:"went,omitempty"`
+}
+
+// Pod is one pod and its times; one that was not seen is null. Of a StatefulSet each pod of a name is one of its own.
+type Pod struct {
+	Name    string `json:"name"`
+	Owner   string `json:"owner,omitempty"` // "ReplicaSet/web-7d9f"
+	Node    string `json:"node,omitempty"`
+	Release string `json:"release,omitempty"` // that it served, by its own word: the last one
+	Failing string `json:"failing,omitempty"` // why, by the cluster's last word, unless it became ready after that
+
+	Created     *evidence.Offset `json:"created"`
+	Scheduled   *evidence.Offset `json:"scheduled"`
+	Started     *evidence.Offset `json:"started"`
+	Ready       *evidence.Offset `json:"ready"`
+	FirstServed *evidence.Offset `json:"first_served"` // users got its first answer
+	Deleting    *evidence.Offset `json:"deleting"`
+	Deleted     *evidence.Offset `json:"deleted"` // or it was finished
+
+	// ServedOn: it still served another release than the target after "command returned", as it was read or by users' answers.
+	ServedOn bool `json:"served_on,omitempty"`
+	// What users got from it of another release than the target after "command returned", and for how many seconds after it.
+	BadResponses int64   `json:"bad_responses,omitempty"`
+	BadSeconds   float64 `json:"bad_seconds,omitempty"`
 }
 
 // Window counts the writes that belong to one window of the drill.

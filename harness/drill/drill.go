@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -145,12 +146,19 @@ func (d *Drill) RollBack(ctx context.Context) error {
 }
 
 // guard keeps the first error of a phase: Finish says with it that the harness broke, or was interrupted.
-func (d *Drill) guard(phase func() error) error {
+func (d *Drill) guard(phase func() error) (err error) {
 	if d.broke != nil {
 		return d.broke
 	}
-	d.broke = d.clean(phase())
-	return d.broke
+	defer func() {
+		// godog takes a panic for a step that failed, and nobody would hear of it.
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the harness broke: %v\n%s", p, debug.Stack())
+		}
+		d.broke = d.clean(err)
+		err = d.broke
+	}()
+	return phase()
 }
 
 // cleaned is an error whose text holds no secret: it goes to the terminal and into reports.

@@ -172,7 +172,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 }
 
 // dynamic says whether instances come and go in an environment, as pods do, so that none has a name before it is there.
-func dynamic(environment string) bool { return environment == "kind" || environment == "cluster" }
+func dynamic(environment string) bool { return service.Way(environment) == service.InKubernetes }
 
 func (s *Spec) digests() (map[string]string, error) {
 	digests, err := service.Digests(append([]string{s.Path, s.Service.Path}, s.Bad.Files(s.Plan)...)...)

@@ -79,7 +79,12 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 	}
 	running := wiring.ThatRun(s.need, service.InKubernetes)
 	for _, of := range running {
-		w.URLs[of.Name] = fmt.Sprintf("http://%s-%s:%d", c.name, of.Name, of.Kubernetes.Port)
+		name := c.name + "-" + of.Name
+		w.URLs[of.Name] = fmt.Sprintf("http://%s:%d", name, of.Kubernetes.Port)
+		// Before any pod asks for it: that a name is not known is remembered for half a minute.
+		if err := c.service(ctx, name, of.Kubernetes.Port, 0); err != nil {
+			return nil, err
+		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	var mu sync.Mutex
@@ -95,17 +100,26 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 	return out, g.Wait()
 }
 
-// part makes one pod of the clone with its Service and Secret.
-func (c *clone) part(ctx context.Context, name, image string, command []string, inside, outside int, env, hidden map[string]string) error {
-	s := c.stage
+// service makes the Service of a part.
+func (c *clone) service(ctx context.Context, name string, inside, outside int) error {
 	c.mu.Lock()
 	c.parts = append(c.parts, name)
 	c.mu.Unlock()
-	if err := s.create(ctx, name, map[int]int{inside: outside}, hidden); err != nil {
-		return err
+	_, err := c.stage.cluster.client.CoreV1().Services(c.stage.namespace).Create(ctx, reached(name, map[int]int{inside: outside}), metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("make the Service %s: %w", name, err)
+	}
+	return nil
+}
+
+// pod makes the pod of a part, whose Service is there, and its Secret.
+func (c *clone) pod(ctx context.Context, name, image string, command []string, env, hidden map[string]string) error {
+	api := c.stage.cluster.client.CoreV1()
+	if _, err := api.Secrets(c.stage.namespace).Create(ctx, secret(name, hidden), metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("make the Secret %s: %w", name, err)
 	}
 	pod := &corev1.Pod{ObjectMeta: named(name), Spec: container(name, image, command, env)}
-	if _, err := s.cluster.client.CoreV1().Pods(s.namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+	if _, err := api.Pods(c.stage.namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the pod %s: %w", name, err)
 	}
 	return nil
@@ -142,7 +156,10 @@ func (c *clone) node(ctx context.Context, name string) (database.Node, error) {
 		return database.Node{}, err
 	}
 	env := map[string]string{"PGDATA": "/tmp/pg", "TEMPLATE": "/template/primary", "STANDBY": "", "CLOCK": "", "AUTO": ""}
-	if err := c.part(ctx, name, data.Name, []string{"sh", "-c", containers.StartNode}, postgresPort, port, env, map[string]string{"CONF": conf}); err != nil {
+	if err := c.service(ctx, name, postgresPort, port); err != nil {
+		return database.Node{}, err
+	}
+	if err := c.pod(ctx, name, data.Name, []string{"sh", "-c", containers.StartNode}, env, map[string]string{"CONF": conf}); err != nil {
 		return database.Node{}, err
 	}
 	n := database.Node{Host: "127.0.0.1", Port: s.cluster.ports[port], InHost: name, InPort: postgresPort}
@@ -166,7 +183,10 @@ func (c *clone) cache(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.part(ctx, name, image, redisCommand(), redisPort, port, nil, map[string]string{"CONF": s.redisConf()}); err != nil {
+	if err := c.service(ctx, name, redisPort, port); err != nil {
+		return err
+	}
+	if err := c.pod(ctx, name, image, redisCommand(), nil, map[string]string{"CONF": s.redisConf()}); err != nil {
 		return err
 	}
 	return redisAnswers(ctx, name, cacheprogram.URL("127.0.0.1", s.cluster.ports[port], s.password, 0))
@@ -187,7 +207,7 @@ func (c *clone) instance(ctx context.Context, of *service.Service, name string, 
 	if err != nil {
 		return "", err
 	}
-	if err := c.part(ctx, name, s.images.repository(of)+":"+r.Name, nil, of.Kubernetes.Port, 0, nil, env); err != nil {
+	if err := c.pod(ctx, name, s.images.repository(of)+":"+r.Name, nil, nil, env); err != nil {
 		return "", err
 	}
 	at := fmt.Sprintf("%s/%s/%d", s.pods.at, name, of.Kubernetes.Port)

@@ -65,7 +65,7 @@ func New(o environment.Options) (environment.Environment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kind: %w", err)
 	}
-	s := &stage{Life: life, known: make(chan struct{}), wired: make(chan struct{}), ways: map[string]int{}, nodes: map[string]database.Node{}, tails: map[string]string{}}
+	s := &stage{Life: life, known: make(chan struct{}), wired: make(chan struct{}), ways: map[string]int{}, nodes: map[string]database.Node{}, tails: map[string]string{}, versions: map[string]string{}}
 	s.clusters = clusters{dir: filepath.Join(s.Cache, "kind"), say: s.Say}
 	return s, nil
 }

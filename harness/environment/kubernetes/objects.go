@@ -33,11 +33,14 @@ func secret(name string, values map[string]string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: named(name), StringData: values}
 }
 
-// reached is a Service with ports inside -> NodePort.
+// reached is a Service with ports inside -> NodePort; 0: it is reached inside alone.
 func reached(name string, ports map[int]int) *corev1.Service {
 	s := &corev1.Service{ObjectMeta: named(name), Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Selector: map[string]string{partLabel: name},
 		PublishNotReadyAddresses: true}}
 	for _, inside := range slices.Sorted(maps.Keys(ports)) {
+		if ports[inside] == 0 {
+			s.Spec.Type = corev1.ServiceTypeClusterIP
+		}
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprintf("port-%d", inside), Port: int32(inside), TargetPort: intstr.FromInt32(int32(inside)), NodePort: int32(ports[inside])})
 	}
 	return s

@@ -93,7 +93,7 @@ func (s *stage) install(ctx context.Context, of *service.Service) error {
 		if ready < want {
 			return fmt.Errorf("%d of %d pods are ready", ready, want)
 		}
-		return s.answers(ctx, of)
+		return answers(ctx, s.outside.URLs[of.Name]+of.Ready)
 	})
 	if err != nil {
 		return fmt.Errorf("install %s %s: %w: %w", of.Name, r.Name, cmp.Or(context.Cause(ctx), err), err)

@@ -503,22 +503,20 @@ func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
 func token() string { return database.NewPassword() }
 
-// answers waits until users' way in to a service answers as ready.
-func (s *stage) answers(ctx context.Context, of *service.Service) error {
+// answers asks a readiness check over a new connection.
+func answers(ctx context.Context, url string) error {
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
-	return environment.Until(ctx, of.Name+" answers", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.outside.URLs[of.Name]+of.Ready, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		resp.Body.Close()
-		if resp.StatusCode/100 != 2 {
-			return fmt.Errorf("its readiness check answered %s", resp.Status)
-		}
-		return nil
-	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("its readiness check answered %s", resp.Status)
+	}
+	return nil
 }

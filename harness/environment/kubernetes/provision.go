@@ -170,7 +170,11 @@ func (s *stage) stubs() (n int) {
 func (s *stage) settle(ctx context.Context) error {
 	close(s.known)
 	register := s.workshop.Register()
-	k, err := s.clusters.open(ctx, nodeImage, 0, func(name string) error {
+	image, err := s.workshop.Node(ctx)
+	if err != nil {
+		return fmt.Errorf("%w; or run make images-kubernetes", err)
+	}
+	k, err := s.clusters.open(ctx, image, 0, func(name string) error {
 		return register.Add(environment.Entry{Kind: Name, Name: name})
 	})
 	if err != nil {

@@ -19,8 +19,6 @@ var floors = []string{
 	"backout/scenarios",
 	"backout/harness/live",
 	"backout/harness/drill",
-	"backout/harness/environment/kubernetes",
-	"backout/harness/environment/containers",
 	"backout/harness/environment/process",
 	"backout/harness/environment/kubernetes",
 	"backout/harness/environment/containers",

@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images container-runtime drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults test bench bench-containers lint build tools doctor clean sample
+.PHONY: help images images-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults test bench bench-containers lint build tools doctor clean sample
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -31,9 +31,34 @@ build/bin/images: FORCE
 images: build/bin/images ## make the images for drills in containers, where no registry answers; none that is unchanged
 	@images
 
+images-kubernetes: build/bin/images ## make the images for drills on clusters: at first Kubernetes and Argo CD are built from source, which takes minutes
+	@images kubernetes
+
 # Changes the configuration of Docker, so it never runs by itself.
 container-runtime: ## let privileged containers start where root lacks CAP_SYS_RESOURCE (changes /etc/docker/daemon.json)
 	@fixtures/container-runtime/install
+
+# What is on PATH already is taken; build/bin itself does not count, or a new version would never be built.
+ELSEWHERE = $(filter-out $(CURDIR)/build/bin,$(subst :, ,$(PATH)))
+absent = $(if $(wildcard $(addsuffix /$(1),$(ELSEWHERE))),,build/bin/$(1))
+
+tools-kubernetes: $(call absent,kubectl) $(call absent,helm) ## build kubectl and helm, where they are not on PATH
+tools-argocd: $(call absent,argocd) ## build Argo CD's command line, where it is not on PATH
+
+# Kubernetes as it was built for the node image is kubectl too, where it is called so.
+build/bin/kubectl: fixtures/tools/kubectl/go.mod fixtures/images/versions
+	@mkdir -p build/bin && rm -f $@
+	@if kubernetes=$$(fixtures/images/program --kept kubernetes 2>/dev/null); then cp "$$kubernetes" $@; else \
+		echo "building kubectl (once)" && . ./fixtures/images/versions && go build -C fixtures/tools/kubectl -trimpath -buildvcs=false \
+			-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$KUBERNETES" -o $(CURDIR)/$@ .; fi
+
+build/bin/helm: fixtures/tools/helm/go.mod
+	@echo "building helm (once)"
+	@go build -C fixtures/tools/helm -trimpath -buildvcs=false \
+		-ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$$(go list -C fixtures/tools/helm -m -f '{{.Version}}' helm.sh/helm/v3)" -o $(CURDIR)/$@ helm.sh/helm/v3/cmd/helm
+
+build/bin/argocd: fixtures/images/versions
+	@argocd=$$(fixtures/images/program argocd) && mkdir -p build/bin && cp "$$argocd" $@
 
 doctor: build tools ## what this machine can run, and what is missing
 	@backout doctor

@@ -236,7 +236,8 @@ func (p *pods) slice(s *discoveryv1.EndpointSlice, deleted bool) {
 	}
 	slices.Sort(all)
 	all = slices.Compact(all)
-	if text := strings.Join(all, " "); p.told[name] != text || all == nil {
+	text := strings.Join(all, " ")
+	if was, is := p.told[name]; !is || was != text {
 		p.told[name] = text
 		p.put(&evidence.Endpoints{Service: name, Pods: append([]string{}, all...)})
 	}

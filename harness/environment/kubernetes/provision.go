@@ -193,7 +193,7 @@ func (s *stage) settle(ctx context.Context) error {
 	if err := s.space(ctx); err != nil {
 		return err
 	}
-	p, err := followPods(k, s.namespace, wiring.ThatRun(s.need, service.InKubernetes), s.need.Put)
+	p, err := followPods(k, s.namespace, wiring.ThatRun(s.need, service.InKubernetes), s.need.Put, s.need.Now)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -25,7 +27,7 @@ type images struct {
 
 	once artefact.Keyed
 	mu   sync.Mutex
-	own  []string // names that only this run has
+	made map[string]string // RELEASE of the drilled service -> the image whose content it is
 }
 
 // repository of a service's images in this run; the tag is the release. Nobody publishes it, so nothing is ever pulled.
@@ -71,15 +73,34 @@ func (i *images) bring(ctx context.Context, image, as string) error {
 			return i.tag(ctx, node, qualified(image), qualified(as))
 		})
 	}
-	if err := g.Wait(); err != nil || as == "" {
-		return err
-	}
+	return g.Wait()
+}
+
+// push writes a script that has a tag of the drilled service mean the image of a release from now on, as a push to a registry
+// does: `"$PUSH" RELEASE TAG`. bring is told of every release before a plan can name it.
+func (i *images) push(path string, of *service.Service) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !slices.Contains(i.own, qualified(as)) {
-		i.own = append(i.own, qualified(as))
+	var cases strings.Builder
+	for _, release := range slices.Sorted(maps.Keys(i.made)) {
+		fmt.Fprintf(&cases, "%s) image=%s ;;\n", release, qualified(i.made[release]))
 	}
-	return nil
+	text := fmt.Sprintf(`#!/bin/sh
+# push RELEASE TAG: the tag means the image of that release from now on, on every node
+set -eu
+case ${1:?a release} in
+%s*)
+    echo "the image of $1 is not here" >&2
+    exit 1
+    ;;
+esac
+for node in %s; do docker exec "$node" ctr -n k8s.io images tag --force "$image" "%s:${2:?a tag}"; done
+`, cases.String(), strings.Join(i.cluster.nodes, " "), i.repository(of))
+	part := path + ".part"
+	if err := os.WriteFile(part, []byte(text), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(part, path)
 }
 
 func (i *images) tag(ctx context.Context, node, image, as string) error {
@@ -107,20 +128,4 @@ func load(ctx context.Context, image, node string) error {
 		err = errors.Join(err, fmt.Errorf("ctr images import: %w: %s", waited, strings.TrimSpace(out.String())))
 	}
 	return err
-}
-
-// forget takes the names of this run from the nodes; the images stay under their own.
-func (i *images) forget(ctx context.Context) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if len(i.own) == 0 {
-		return nil
-	}
-	for _, node := range i.cluster.nodes {
-		if _, err := docker(ctx, append([]string{"exec", node, "ctr", "-n", "k8s.io", "images", "rm"}, i.own...)...); err != nil {
-			return err
-		}
-	}
-	i.own = nil
-	return nil
 }

@@ -257,10 +257,8 @@ func (s *stage) destroy(ctx context.Context, late error) error {
 		if err := k.removeNamespace(ctx, namespace); err != nil {
 			return errors.Join(err, late)
 		}
-		if s.images != nil {
-			if err := s.images.forget(ctx); err != nil {
-				return errors.Join(err, late)
-			}
+		if err := k.forget(ctx, workshop.Token()); err != nil {
+			return errors.Join(err, late)
 		}
 	}
 	for _, l := range s.leases {

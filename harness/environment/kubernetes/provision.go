@@ -182,7 +182,7 @@ func (s *stage) settle(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.cluster, s.namespace = k, "drill-"+s.workshop.Token()
-	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say}
+	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say, made: map[string]string{}}
 	s.mu.Unlock()
 	if err := register.Add(environment.Entry{Kind: Name, Name: s.namespace}); err != nil {
 		return err

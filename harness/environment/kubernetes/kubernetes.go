@@ -140,6 +140,7 @@ func (s *stage) Platform() map[string]string {
 		"NAMESPACE":       s.namespace,
 		"IMAGES":          s.images.repository(s.need.Service),
 		"RELEASES":        filepath.Join(dir, "releases"),
+		"PUSH":            filepath.Join(s.workshop.ScriptsIn(), "push"),
 		"HELM_CACHE_HOME": filepath.Join(dir, "helm"), "HELM_CONFIG_HOME": filepath.Join(dir, "helm"), "HELM_DATA_HOME": filepath.Join(dir, "helm"),
 	}
 	if s.outside.Cache != 0 {

@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap drill-kind test bench bench-containers lint build tools doctor clean sample
+.PHONY: help images images-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap drill-kind test test-kind bench bench-containers lint build tools doctor clean sample
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -133,6 +133,10 @@ test: doctor ## the tests
 	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
 	@for target in FuzzRead:./harness/service FuzzRead:./harness/evidence FuzzDecodeLine:./harness/evidence FuzzFeature:./scenarios; do \
 		go test -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime 5s "$${target#*:}" || exit $$?; done # nothing panics, whatever is read
+
+test-kind: doctor tools-kubernetes ## the tests that need a cluster of kind
+	BACKOUT_KIND=1 go test -count 1 -timeout 30m -run 'Kind|Cluster' ./harness/cmd/backout ./harness/environment/kubernetes
+	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
 
 ROWS ?= 10000000
 BENCH = BACKOUT=$(CURDIR)/build/bin/backout BACKOUT_ROWS=$(ROWS) go test -run '^$$' -benchtime 1x -timeout 60m -v

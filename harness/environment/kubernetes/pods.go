@@ -20,6 +20,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -53,6 +54,7 @@ type pods struct {
 // pod is what the watch has said of one.
 type pod struct {
 	service  *service.Service
+	uid      types.UID
 	restarts int
 	said     map[string]string // event -> its details, so that nothing is told twice
 	gone     bool
@@ -122,9 +124,12 @@ func (p *pods) pod(now *corev1.Pod) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	is := p.known[now.Name]
-	if is == nil || is.gone {
-		is = &pod{service: s, said: map[string]string{}}
+	if is == nil || is.uid != now.UID { // a StatefulSet gives the next pod the same name
+		is = &pod{service: s, uid: now.UID, said: map[string]string{}}
 		p.known[now.Name] = is
+	}
+	if is.gone { // one that has ended is still spoken of until it is removed
+		return
 	}
 	say := func(event, reason string) {
 		if was, said := is.said[event]; said && was == reason {
@@ -188,7 +193,7 @@ func (p *pods) deleted(o any) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if known := p.known[now.Name]; known != nil && !known.gone {
+	if known := p.known[now.Name]; known != nil && known.uid == now.UID && !known.gone {
 		known.gone = true
 		p.put(&evidence.Pod{Name: now.Name, Service: known.service.Name, Event: "deleted", Owner: owner(now), Node: now.Spec.NodeName, Restarts: known.restarts})
 	}

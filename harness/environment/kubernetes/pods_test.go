@@ -77,9 +77,13 @@ func TestANameThatComesAgain(t *testing.T) {
 	p, told := watched()
 	now := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "shop-0", Labels: map[string]string{"app": "shop"}}}
 	p.pod(now)
-	p.deleted(now)
+	now.Status.Phase = corev1.PodSucceeded // it has ended, and is spoken of until it is removed
 	p.pod(now)
-	if want := []string{"shop-0 created", "shop-0 deleted", "shop-0 created"}; !slices.Equal(*told, want) {
+	p.pod(now)
+	p.deleted(now)
+	next := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "shop-0", UID: "another", Labels: map[string]string{"app": "shop"}}}
+	p.pod(next)
+	if want := []string{"shop-0 created", "shop-0 deleted Succeeded", "shop-0 created"}; !slices.Equal(*told, want) {
 		t.Errorf("expected %q, found %q", want, *told)
 	}
 }

@@ -25,7 +25,8 @@ type images struct {
 
 	once artefact.Keyed
 	mu   sync.Mutex
-	own  []string // names that only this run has
+	own  []string          // names that only this run has
+	from map[string]string // which image each of them is, by the name that it has on the nodes
 }
 
 // repository of a service's images in this run; the tag is the release. Nobody publishes it, so nothing is ever pulled.
@@ -79,7 +80,52 @@ func (i *images) bring(ctx context.Context, image, as string) error {
 	if !slices.Contains(i.own, qualified(as)) {
 		i.own = append(i.own, qualified(as))
 	}
+	if i.from == nil {
+		i.from = map[string]string{}
+	}
+	i.from[qualified(as)] = qualified(image)
 	return nil
+}
+
+// hide takes a name of this run from all nodes: a pod that is of it is not started, since nobody publishes it. The image
+// itself stays under its own name.
+func (i *images) hide(ctx context.Context, name string) error {
+	for _, node := range i.cluster.nodes {
+		if _, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "rm", "--sync", qualified(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show brings it back.
+func (i *images) show(ctx context.Context, name string) error {
+	i.mu.Lock()
+	image := i.from[qualified(name)]
+	i.mu.Unlock()
+	if image == "" {
+		return fmt.Errorf("no image was brought under the name %s", name)
+	}
+	for _, node := range i.cluster.nodes {
+		if err := i.tag(ctx, node, image, qualified(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// has is on how many nodes a name of this run is.
+func (i *images) has(ctx context.Context, name string) (on, of int, err error) {
+	for _, node := range i.cluster.nodes {
+		found, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q", "name=="+qualified(name))
+		if err != nil {
+			return 0, 0, err
+		}
+		if found != "" {
+			on++
+		}
+	}
+	return on, len(i.cluster.nodes), nil
 }
 
 func (i *images) tag(ctx context.Context, node, image, as string) error {

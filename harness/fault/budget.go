@@ -33,3 +33,15 @@ func (f noneToSpare) Gone(ctx context.Context) (string, bool, error) {
 }
 
 func (f noneToSpare) mayEvict(ctx context.Context) (string, error) { return f.MayEvict(ctx, f.service) }
+
+// isRefused asks for something that would change nothing, and says whether it is refused as it should be.
+func isRefused(ctx context.Context, what string, try func(context.Context) (refused string, err error), want bool) (string, bool, error) {
+	why, err := try(ctx)
+	switch {
+	case err != nil:
+		return "", false, err
+	case why != "":
+		return what + " is refused: " + why, want, nil
+	}
+	return what + " is allowed", !want, nil
+}

@@ -73,8 +73,8 @@ type Place struct {
 
 	// LimitPods allows as many pods as there are now, and UnlimitPods any number.
 	LimitPods, UnlimitPods func(ctx context.Context) error
-	// MayAddPod says why one more pod is refused now; empty: it is not.
-	MayAddPod func(ctx context.Context) (refused string, err error)
+	// PodLimit tries whether one more pod would be let in, which changes nothing.
+	PodLimit func(ctx context.Context) (PodLimit, error)
 
 	// ForbidEviction has the disruption budgets of a service allow none, and AllowEviction what they did before.
 	ForbidEviction, AllowEviction func(ctx context.Context, service string) error
@@ -87,6 +87,12 @@ type Pod struct {
 	Name  string
 	ID    string // of this pod alone: a later one may have its name
 	Ready bool
+}
+
+// PodLimit is how many pods there may be.
+type PodLimit struct {
+	Used, Hard int    // 0 of 0: any number
+	Refused    string // why one more is not let in now; empty: it is
 }
 
 // Worker is a machine on which pods run.

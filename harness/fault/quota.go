@@ -2,6 +2,7 @@ package fault
 
 import (
 	"context"
+	"fmt"
 
 	"backout/harness/evidence"
 )
@@ -13,7 +14,7 @@ func quota() Kind {
 	return Kind{
 		Name: "quota", Forms: []Form{{Text: "the quota of pods is used up"}}, On: []string{OnNamespace},
 		Needs: "limit the number of pods",
-		Can:   func(p Place) bool { return p.LimitPods != nil && p.UnlimitPods != nil && p.MayAddPod != nil },
+		Can:   func(p Place) bool { return p.LimitPods != nil && p.UnlimitPods != nil && p.PodLimit != nil },
 		New:   func(w World, _ evidence.DeclaredFault) Fault { return usedUp{w.Place} },
 	}
 }
@@ -21,22 +22,23 @@ func quota() Kind {
 func (f usedUp) Inject(ctx context.Context) error { return f.LimitPods(ctx) }
 func (f usedUp) Lift(ctx context.Context) error   { return f.UnlimitPods(ctx) }
 
+// InForce holds as well while a pod less is there than may be: the next one is let in, and not one more.
 func (f usedUp) InForce(ctx context.Context) (string, bool, error) {
-	return isRefused(ctx, "one more pod", f.MayAddPod, true)
+	l, err := f.PodLimit(ctx)
+	return l.words(), err == nil && l.Hard > 0 && (l.Refused != "" || l.Used < l.Hard), err
 }
 
 func (f usedUp) Gone(ctx context.Context) (string, bool, error) {
-	return isRefused(ctx, "one more pod", f.MayAddPod, false)
+	l, err := f.PodLimit(ctx)
+	return l.words(), err == nil && l.Hard == 0 && l.Refused == "", err
 }
 
-// isRefused asks for something that would change nothing, and says whether it is refused as it should be.
-func isRefused(ctx context.Context, what string, try func(context.Context) (refused string, err error), want bool) (string, bool, error) {
-	why, err := try(ctx)
+func (l PodLimit) words() string {
 	switch {
-	case err != nil:
-		return "", false, err
-	case why != "":
-		return what + " is refused: " + why, want, nil
+	case l.Refused != "":
+		return "one more pod is refused: " + l.Refused
+	case l.Hard > 0:
+		return fmt.Sprintf("%d of %d pods are there", l.Used, l.Hard)
 	}
-	return what + " is allowed", !want, nil
+	return "one more pod is let in"
 }

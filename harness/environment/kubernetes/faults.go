@@ -57,7 +57,7 @@ func (s *stage) place() fault.Place {
 
 		LimitPods:   s.limitPods,
 		UnlimitPods: s.unlimitPods,
-		MayAddPod:   s.mayAddPod,
+		PodLimit:    s.podLimit,
 
 		ForbidEviction: s.forbidEviction,
 		AllowEviction:  s.allowEviction,
@@ -379,13 +379,29 @@ func (s *stage) unlimitPods(ctx context.Context) error {
 	return err
 }
 
-func (s *stage) mayAddPod(ctx context.Context) (refused string, err error) {
+// podLimit tries before it looks at the quota, since pods go in between.
+func (s *stage) podLimit(ctx context.Context) (l fault.PodLimit, err error) {
 	p := &corev1.Pod{ObjectMeta: named("one-more"), Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "one-more", Image: "one-more"}}}}
 	_, err = s.cluster.client.CoreV1().Pods(s.namespace).Create(ctx, p, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota") {
-		return err.Error(), nil
+	refused := apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota")
+	if refused {
+		l.Refused = err.Error()
+	} else if err != nil {
+		return l, err
 	}
-	return "", err
+	q, err := s.cluster.client.CoreV1().ResourceQuotas(s.namespace).Get(ctx, quotaName, metav1.GetOptions{})
+	if gone(err) {
+		return l, nil
+	}
+	if err != nil {
+		return l, err
+	}
+	used, hard := q.Status.Used[corev1.ResourcePods], q.Status.Hard[corev1.ResourcePods]
+	l.Used, l.Hard = int(used.Value()), int(hard.Value())
+	if !refused && l.Hard > 0 && l.Used >= l.Hard {
+		return l, fmt.Errorf("one more pod was let in, and then %d of %d were there", l.Used, l.Hard)
+	}
+	return l, nil
 }
 
 // Disruption budgets.

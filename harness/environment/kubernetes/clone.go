@@ -123,7 +123,7 @@ func (c *clone) pod(ctx context.Context, name, image string, command []string, e
 	if _, err := api.Secrets(c.stage.namespace).Create(ctx, secret(name, hidden), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the Secret %s: %w", name, err)
 	}
-	pod := &corev1.Pod{ObjectMeta: named(name), Spec: container(name, image, command, env)}
+	pod := &corev1.Pod{ObjectMeta: named(name), Spec: c.stage.container(name, image, command, env)}
 	if _, err := api.Pods(c.stage.namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the pod %s: %w", name, err)
 	}

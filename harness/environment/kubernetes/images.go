@@ -103,6 +103,47 @@ for node in %s; do docker exec "$node" ctr -n k8s.io images tag --force "$image"
 	return os.Rename(part, path)
 }
 
+// hide takes a name of this run from all nodes: a pod that is of it is not started, since nobody publishes it. The image
+// itself stays under its own name.
+func (i *images) hide(ctx context.Context, name string) error {
+	for _, node := range i.cluster.nodes {
+		if _, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "rm", "--sync", qualified(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show brings it back.
+func (i *images) show(ctx context.Context, name string) error {
+	i.mu.Lock()
+	image := i.made[name[strings.LastIndex(name, ":")+1:]]
+	i.mu.Unlock()
+	if image == "" {
+		return fmt.Errorf("no image was brought under the name %s", name)
+	}
+	for _, node := range i.cluster.nodes {
+		if err := i.tag(ctx, node, qualified(image), qualified(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// has is on how many nodes a name of this run is.
+func (i *images) has(ctx context.Context, name string) (on, of int, err error) {
+	for _, node := range i.cluster.nodes {
+		found, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q", "name=="+qualified(name))
+		if err != nil {
+			return 0, 0, err
+		}
+		if found != "" {
+			on++
+		}
+	}
+	return on, len(i.cluster.nodes), nil
+}
+
 func (i *images) tag(ctx context.Context, node, image, as string) error {
 	_, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "tag", "--force", image, as)
 	return err

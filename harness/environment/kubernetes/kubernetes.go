@@ -253,6 +253,11 @@ func (s *stage) destroy(ctx context.Context, late error) error {
 	if p != nil {
 		p.end()
 	}
+	if k != nil {
+		if err := s.clusters.mend(ctx, k); err != nil { // what was not taken back; nothing else could be removed otherwise
+			return errors.Join(err, late)
+		}
+	}
 	if k != nil && namespace != "" {
 		s.keepLogs(ctx)
 		if err := k.removeNamespace(ctx, namespace); err != nil {

@@ -72,6 +72,16 @@ func deployed(name string, pod corev1.PodSpec) *appsv1.Deployment {
 	}}
 }
 
+// container of the harness. Where there are several machines it is on the one of the control plane, which no fault disturbs: what
+// is done to the other one is done to pods of services.
+func (s *stage) container(name, image string, command []string, env map[string]string) corev1.PodSpec {
+	pod := container(name, image, command, env)
+	if len(s.cluster.nodes) > 1 {
+		pod.NodeSelector = map[string]string{corev1.LabelHostname: s.cluster.nodes[0]}
+	}
+	return pod
+}
+
 // container of the harness: its image was brought to the nodes, and its secrets come by a Secret of its name.
 func container(name, image string, command []string, env map[string]string) corev1.PodSpec {
 	c := corev1.Container{Name: name, Image: image, ImagePullPolicy: corev1.PullNever, Command: command,

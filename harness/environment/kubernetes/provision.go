@@ -26,6 +26,7 @@ import (
 	"backout/harness/environment/database"
 	"backout/harness/environment/gateway"
 	"backout/harness/environment/wiring"
+	"backout/harness/fault"
 	"backout/harness/service"
 )
 
@@ -174,7 +175,11 @@ func (s *stage) settle(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w; or run make images-kubernetes", err)
 	}
-	k, err := s.clusters.open(ctx, image, 0, func(name string) error {
+	of := shape{}
+	if fault.Wide(s.need.Faults) { // the one that drills share would be disturbed for all of them
+		of = shape{Workers: 1, Alone: true}
+	}
+	k, err := s.clusters.open(ctx, image, of, func(name string) error {
 		return register.Add(environment.Entry{Kind: Name, Name: name})
 	})
 	if err != nil {
@@ -341,7 +346,7 @@ func (s *stage) databases(ctx context.Context, roles []string, data containers.D
 			}
 			env := map[string]string{"PGDATA": dataDir + "/pg", "TEMPLATE": "/template/" + from, "STANDBY": standby, "CLOCK": ""}
 			hidden := map[string]string{"CONF": conf, "AUTO": database.AutoConf(role, primary, s.password)}
-			pod := container(role, data.Name, []string{"sh", "-c", containers.StartNode}, env)
+			pod := s.container(role, data.Name, []string{"sh", "-c", containers.StartNode}, env)
 			if err := s.create(gctx, role, map[int]int{postgresPort: s.ways["node/"+role]}, hidden); err != nil {
 				return err
 			}
@@ -404,7 +409,7 @@ func (s *stage) cache(ctx context.Context) error {
 	if err := s.create(ctx, "cache", map[int]int{redisPort: s.ways["cache"]}, map[string]string{"CONF": s.redisConf()}); err != nil {
 		return err
 	}
-	pod := container("cache", image, redisCommand(), nil)
+	pod := s.container("cache", image, redisCommand(), nil)
 	if _, err := s.cluster.client.AppsV1().Deployments(s.namespace).Create(ctx, deployed("cache", pod), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the Deployment cache: %w", err)
 	}
@@ -456,7 +461,7 @@ func (s *stage) gateway(ctx context.Context, image string, command []string) err
 	if err := s.create(ctx, "gateway", ports, map[string]string{gateway.Variable: string(text)}); err != nil {
 		return err
 	}
-	if _, err := s.cluster.client.AppsV1().Deployments(s.namespace).Create(ctx, deployed("gateway", container("gateway", image, command, nil)), metav1.CreateOptions{}); err != nil {
+	if _, err := s.cluster.client.AppsV1().Deployments(s.namespace).Create(ctx, deployed("gateway", s.container("gateway", image, command, nil)), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the Deployment gateway: %w", err)
 	}
 	return environment.Until(ctx, "the gateway answers", func(ctx context.Context) error {

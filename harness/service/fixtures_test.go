@@ -10,7 +10,7 @@ const fixtures = "../../fixtures/services"
 
 // Everything that the fixtures hold loads: services, releases, plans.
 func TestFixtures(t *testing.T) {
-	for _, name := range []string{"shop", "billing", "stall", "kiosk"} {
+	for _, name := range []string{"shop", "billing", "stall", "kiosk", "stand"} {
 		s, err := Find([]string{fixtures}, name)
 		if err != nil {
 			t.Error(err)
@@ -28,21 +28,26 @@ func TestFixtures(t *testing.T) {
 			}
 			plans := r.plans()
 			for plan := range plans {
-				for _, environment := range []string{"process", "containers"} {
+				there := map[string]bool{}
+				for _, environment := range []string{"process", "containers", "kind"} {
 					p, err := r.Plan(plan, environment)
-					if errors.Is(err, ErrNoPlan) && environment == "process" {
-						continue // containers are rolled back in ways that processes know not
+					if errors.Is(err, ErrNoPlan) {
+						continue // each environment has ways to roll back that the others know not
 					}
 					if err != nil {
 						t.Error(err)
 						continue
 					}
+					there[environment] = true
 					if _, err := Digests(r.Files(p)...); err != nil {
 						t.Error(err)
 					}
 					if err := r.Hosts(p); err != nil {
 						t.Error(err)
 					}
+				}
+				if len(there) == 0 || there["process"] && !there["containers"] {
+					t.Errorf("%s: expected the plan %s for containers as well, or for an environment at all, found %v", r.Dir, plan, there)
 				}
 			}
 			t.Logf("%s: %s with %d plans", filepath.Base(s.Dir), r.Name, len(plans))

@@ -347,7 +347,7 @@ func (c clusters) remove(ctx context.Context, name string) error {
 		return err
 	}
 	var errs []error
-	for _, ending := range []string{".json", ".kubeconfig", ".kubeconfig.lock"} {
+	for _, ending := range []string{".json", ".kubeconfig", ".kubeconfig.lock", argoLock} {
 		if err := os.Remove(c.path(name, ending)); err != nil && !os.IsNotExist(err) {
 			errs = append(errs, err)
 		}

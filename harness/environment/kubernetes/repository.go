@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -151,7 +152,7 @@ func (s *stage) followRepository(stop <-chan struct{}, put func(evidence.Kind)) 
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		head, err := headOf(ctx, s.gitAt())
 		cancel()
-		if err == nil && head != last { // a server that does not answer tells nothing new
+		if err == nil && head != last && strings.Trim(head, "0") != "" { // a server that does not answer tells nothing new
 			last = head
 			for _, of := range s.delivered() {
 				put(&evidence.Sync{Application: s.application(of), Service: of.Name, Event: evidence.SyncCommitted, Revision: head})

@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -101,8 +101,10 @@ func (s *stage) serveRepository(ctx context.Context) error {
 		return fmt.Errorf("make the Deployment %s: %w", gitName, err)
 	}
 	return environment.Until(ctx, "the server of Git answers", func(ctx context.Context) error {
-		_, err := headOf(ctx, s.gitAt())
-		return err
+		if _, err := headOf(ctx, s.gitAt()); err != nil {
+			return errors.Join(err, pause(ctx, argoPause))
+		}
+		return nil
 	})
 }
 
@@ -152,7 +154,7 @@ func (s *stage) followRepository(stop <-chan struct{}, put func(evidence.Kind)) 
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		head, err := headOf(ctx, s.gitAt())
 		cancel()
-		if err == nil && head != last && strings.Trim(head, "0") != "" { // a server that does not answer tells nothing new
+		if err == nil && head != last { // a server that does not answer tells nothing new
 			last = head
 			for _, of := range s.delivered() {
 				put(&evidence.Sync{Application: s.application(of), Service: of.Name, Event: evidence.SyncCommitted, Revision: head})
@@ -166,8 +168,8 @@ func (s *stage) followRepository(stop <-chan struct{}, put func(evidence.Kind)) 
 	}
 }
 
-// headOf asks a server of Git for the commit that the branch is at. The first line of its answer says so; while there is no
-// commit that is one of zeros. Source: gitprotocol-pack(5).
+// headOf asks a server of Git for the commit that the branch is at; empty: there is none yet. The first line of its answer says
+// so. Source: gitprotocol-pack(5).
 func headOf(ctx context.Context, address string) (string, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", address)
@@ -188,6 +190,9 @@ func headOf(ctx context.Context, address string) (string, error) {
 	size := make([]byte, 4)
 	if _, err := io.ReadFull(in, size); err != nil {
 		return "", err
+	}
+	if string(size) == "0000" {
+		return "", nil // there is no commit yet
 	}
 	n, err := strconv.ParseUint(string(size), 16, 16)
 	if err != nil || n < 44 {

@@ -55,6 +55,7 @@ func TestHeadOf(t *testing.T) {
 		{"a commit", "0035" + commit + " HEAD\x00a\n", commit, ""},
 		{"an error", "0036ERR access denied or repository not exported: /x....\n", "", "expected a commit"},
 		{"a short one", "0008NAK\n", "", "expected a line that begins with a commit"},
+		{"no commit", "0000", "", ""},
 		{"nothing", "", "", "EOF"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

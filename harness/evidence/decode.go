@@ -54,6 +54,8 @@ func (e *Event) Key() string {
 		return "pod"
 	case e.Endpoints != nil:
 		return "endpoints"
+	case e.Sync != nil:
+		return "sync"
 	}
 	return ""
 }

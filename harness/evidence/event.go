@@ -50,6 +50,7 @@ type Event struct {
 
 	Pod       *Pod       `json:"pod,omitempty"`
 	Endpoints *Endpoints `json:"endpoints,omitempty"`
+	Sync      *Sync      `json:"sync,omitempty"`
 
 	End *End `json:"end,omitempty"`
 }
@@ -151,6 +152,28 @@ type Endpoints struct {
 	Service string   `json:"service"`
 	Pods    []string `json:"pods"` // ready, and those that still serve while they end
 }
+
+// Sync is what a controller of GitOps said of the application that a service is to it. T is when the word arrived. Written by
+// the environment: of Argo CD from a watch of its Applications. Flux would say the same of its Kustomizations, with these events.
+type Sync struct {
+	Application string `json:"application"`
+	Service     string `json:"service"`
+	Event       string `json:"event"`              // one of Sync...
+	Revision    string `json:"revision,omitempty"` // the commit that it is about
+	Message     string `json:"message,omitempty"`
+}
+
+// Events of an application. That a commit has arrived in the repository is seen there, and not the controller's word.
+const (
+	SyncCommitted = "committed"
+	SyncDetected  = "detected" // the controller has read the commit, and compared
+	SyncSyncing   = "syncing"  // it applies it
+	SyncSynced    = "synced"   // it has applied it
+	SyncFailed    = "failed"   // it has tried
+	SyncHealthy   = "healthy"  // all that was applied is as it should be
+	SyncDegraded  = "degraded"
+	SyncDrifted   = "drifted" // what is in the cluster is no longer what is in the repository
+)
 
 // Node is the state of one Postgres node. Written by observe on change and as a beat.
 type Node struct {
@@ -466,4 +489,5 @@ func (k *Gap) Put(e *Event)      { e.Gap = k }
 func (k *End) Put(e *Event)      { e.End = k }
 
 func (k *Pod) Put(e *Event)       { e.Pod = k }
+func (k *Sync) Put(e *Event)      { e.Sync = k }
 func (k *Endpoints) Put(e *Event) { e.Endpoints = k }

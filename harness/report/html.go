@@ -97,9 +97,12 @@ type replicas struct {
 	Ticks  []tick
 	Refs   []tick
 	Groups []replicaGroup
-	Pods   []podRow // where instances come and go
+	Syncs  []syncRow // of services that are deployed by GitOps
+	Pods   []podRow  // where instances come and go
 	PodsBy string
 	More   int // pods that are not listed
+
+	SyncColumns []string
 }
 
 type replicaGroup struct {
@@ -736,6 +739,7 @@ func (m *Model) replicas() replicas {
 	}
 
 	v.Pods, v.More, v.PodsBy = m.pods(zero, from, to)
+	v.Syncs, v.SyncColumns = syncs(m.Verdict, zero), syncColumns
 	row := func(k *track, kind string) replica {
 		r := replica{Name: k.name}
 		c, judged := converged[k.name]

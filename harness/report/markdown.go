@@ -67,6 +67,12 @@ func (e Entry) markdown(b *strings.Builder, heading string) {
 	if late := stragglers(v); len(late) > 0 {
 		fmt.Fprintf(b, "\nStragglers: %s\n", md(strings.Join(late, "; ")+"."+lastBad(v)))
 	}
+	if rows := syncs(v, decided(v)); len(rows) > 0 {
+		fmt.Fprintf(b, "\n| Commit | Service | Arrived | %s | Because |\n|---|---|---:|---:|---:|---:|---:|---|\n", strings.Join(syncColumns, " | "))
+		for _, r := range rows {
+			fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", r.Revision, md(r.Service), r.At, strings.Join(r.Times, " | "), md(r.Why))
+		}
+	}
 	for _, a := range v.Assumptions {
 		if !a.Held {
 			fmt.Fprintf(b, "\n- **did not hold: %s** %s%s\n", md(a.Name), md(a.Finding), numbers(a.Evidence))

@@ -112,6 +112,8 @@ func from(e evidence.Event) string {
 		return of("pod", e.Pod.Name)
 	case e.Endpoints != nil:
 		return of("endpoints", e.Endpoints.Service)
+	case e.Sync != nil:
+		return of("sync", e.Sync.Service)
 	case e.Node != nil:
 		return of("node", e.Node.Name)
 	case e.Job != nil:
@@ -178,6 +180,12 @@ func describe(e evidence.Event) string {
 		if p.Image != "" {
 			w.add("image %s", p.Image)
 		}
+	case e.Sync != nil:
+		w.add("%s", e.Sync.Event)
+		if e.Sync.Revision != "" {
+			w.add("commit %s", short(e.Sync.Revision, 7))
+		}
+		w.maybe(e.Sync.Message)
 	case e.Endpoints != nil:
 		w.add("sends requests to %s", many(len(e.Endpoints.Pods), "pod", "pods"))
 		w.maybe(strings.Join(e.Endpoints.Pods, ", "))

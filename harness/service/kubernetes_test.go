@@ -44,6 +44,8 @@ func TestHowAServiceRunsOnKubernetes(t *testing.T) {
 		{"on another port", "    chart: ./chart\n", "    chart: ./chart\n    port: 80\n", Kubernetes{Chart: "./chart", Port: 80, Pods: pods, Values: values, Env: env}},
 		{"by manifests", onKubernetes[strings.Index(onKubernetes, "    chart: ./chart"):strings.Index(onKubernetes, "    env: {ADDR: \"{address}\"}\nready")], "    manifests: ./manifests\n",
 			Kubernetes{Manifests: "./manifests", Port: 8080, Pods: "app.kubernetes.io/name=shop", Env: env}},
+		{"by GitOps", onKubernetes[strings.Index(onKubernetes, "    chart: ./chart"):strings.Index(onKubernetes, "    env: {ADDR: \"{address}\"}\nready")], "    manifests: ./manifests\n    gitops: argocd\n",
+			Kubernetes{Manifests: "./manifests", GitOps: ArgoCD, Port: 8080, Pods: "app.kubernetes.io/name=shop", Env: env}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := load(t, clustered("service.yaml", strings.Replace(onKubernetes, test.from, test.to, 1)))
@@ -71,10 +73,12 @@ func TestMistakesAboutKubernetesAreTold(t *testing.T) {
 		{"chart: ./chart", "chart: ./chart\n    manifests: ./manifests", `:15:5: expected exactly one of chart, manifests in kubernetes, found chart, manifests`},
 		{"    chart: ./chart\n", "", `:15:5: expected exactly one of chart, manifests in kubernetes, found none`},
 		{"chart: ./chart", "manifests: ./manifests", `:17:13: expected chart beside values, found manifests: write ${IMAGE}, ${RELEASE} and their like there`},
+		{"chart: ./chart", "chart: ./chart\n    gitops: argocd", `:16:13: expected manifests beside gitops, which are what lies in the repository, found none`},
+		{"chart: ./chart", "manifests: ./manifests\n    gitops: argo", `:16:13: expected "argocd" in gitops, found "argo"; did you mean "argocd"?`},
 		{"chart: ./chart", "chart: ./chart\n    port: 0", `:16:11: expected a whole number from 1 to 65535 in port, found 0`},
 		{"pods: app.kubernetes.io/name=shop,", "pods: shop,", `:16:11: expected labels of the pods that serve, such as app.kubernetes.io/name=shop,app.kubernetes.io/component=web in pods, found "shop,app`},
 		{"{release}", "{relase}", `in tag, found {relase}; did you mean "release"?`},
-		{"values: {image", "value: {image", `expected one of chart, manifests, port, pods, values, env in kubernetes, found "value"; did you mean "values"?`},
+		{"values: {image", "value: {image", `expected one of chart, manifests, gitops, port, pods, values, env in kubernetes, found "value"; did you mean "values"?`},
 		{"dockerfile: ./Dockerfile", "compose: ./compose.yaml\n    of: web", `expected dockerfile or image in containers beside kubernetes, found compose`},
 		{"instance: X-Instance", "instances: X-Instance", `expected one of header, instance in release, found "instances"; did you mean "instance"?`},
 		{"  containers:\n    dockerfile: ./Dockerfile\n    port: 8080\n    command: [/app/shop, -v]\n    env: {ADDR: \"{address}\"}\n", "",

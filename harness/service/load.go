@@ -241,13 +241,13 @@ var (
 )
 
 // charted are the placeholders in the values of a chart and in manifests.
-var charted = []string{"image", "release", "instances", "port", "node_port", "environment", "admin", "namespace"}
+var charted = []string{"image", "release", "instances", "port", "node_port", "environment", "admin", "namespace", "repository", "git_image"}
 
 func kubernetes(v *value, s *Service) *Kubernetes {
 	if v == nil {
 		return nil
 	}
-	o := v.object("chart", "manifests", "port", "pods", "values", "env")
+	o := v.object("chart", "manifests", "gitops", "port", "pods", "values", "env")
 	o.exactly("chart", "manifests")
 	chart, manifests := o.get("chart"), o.get("manifests")
 	k := &Kubernetes{Chart: chart.path(s.Dir, true), Manifests: manifests.path(s.Dir, true), Pods: "app.kubernetes.io/name=" + s.Name, Env: o.get("env").table()}
@@ -267,6 +267,11 @@ func kubernetes(v *value, s *Service) *Kubernetes {
 	if pods := o.get("pods"); pods != nil {
 		if k.Pods = pods.text(); k.Pods != "" && !selector.MatchString(k.Pods) {
 			pods.expected("labels of the pods that serve, such as app.kubernetes.io/name=%s,app.kubernetes.io/component=web", s.Name)
+		}
+	}
+	if by := o.get("gitops"); by != nil {
+		if k.GitOps = by.choice(ArgoCD); manifests == nil {
+			by.wrong("expected manifests beside gitops, which are what lies in the repository, found none")
 		}
 	}
 	if values := o.get("values"); values != nil {

@@ -58,6 +58,9 @@ const (
 	InKubernetes = "kubernetes"
 )
 
+// ArgoCD brings what is committed to a repository to the cluster. Flux would be another one that does.
+const ArgoCD = "argocd"
+
 // Runs says whether the service runs in a kind of environment: it is not a schema alone, and says how.
 func (s *Service) Runs(kind string) bool {
 	switch kind {
@@ -115,10 +118,12 @@ type Containers struct {
 // Placeholders in the texts of Values, and as ${IMAGE} in the manifests, where any other ${NAME} is left alone: {image} the
 // repository of the service's images, {release} the tag of the one that is deployed, {instances}, {port}, {node_port} on which
 // users' requests come in, {environment} the name of the Secret of all that Env says, {admin} that of the Secret with
-// DATABASE_URL, DATABASE_URL_STREAMING and DATABASE_URL_LOGICAL of who may change the schema, {namespace} of the drill.
+// DATABASE_URL, DATABASE_URL_STREAMING and DATABASE_URL_LOGICAL of who may change the schema, {namespace} of the drill. Where
+// it is deployed by GitOps, {repository} is the URL of the repository inside the cluster, and {git_image} an image with git.
 type Kubernetes struct {
 	Chart     string         // folder of a Helm chart
 	Manifests string         // or a folder of plain manifests
+	GitOps    string         // what brings the manifests from a Git repository to the cluster: ArgoCD; empty: commands do
 	Port      int            // that its pods listen on
 	Pods      string         // label selector of the pods that serve
 	Values    map[string]any // of the chart; a text that is one placeholder and reads as a whole number becomes one

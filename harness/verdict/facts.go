@@ -26,6 +26,7 @@ type Facts struct {
 	instances  series[instance]            // by service and name
 	pods       series[*evidence.Pod]       // what a cluster said of pods, by service and name
 	endpoints  series[*evidence.Endpoints] // by Service of Kubernetes
+	syncs      series[*evidence.Sync]      // by application
 	firsts     map[string][]mark           // by pod: when it gave users its first answer, in each of its lives
 	nodes      series[node]
 	jobs       series[job]
@@ -196,6 +197,8 @@ func (f *Facts) addReading(n int64, t tick, e evidence.Event) {
 		f.addPod(n, t, e.Pod)
 	case e.Endpoints != nil:
 		f.endpoints.add(e.Endpoints.Service, t, n, e.Endpoints)
+	case e.Sync != nil:
+		f.syncs.add(e.Sync.Application, t, n, e.Sync)
 	case e.Job != nil:
 		j := e.Job
 		oldest := tick(-1)

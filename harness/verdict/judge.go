@@ -47,6 +47,7 @@ func Judge(f *Facts) Verdict {
 	v.Shares = j.shares()
 	v.Replicas = j.replicas()
 	v.Pods = j.pods()
+	v.Syncs = j.syncs()
 	v.Writes = j.tally.windows
 	v.Harm = j.sight.finding
 

@@ -30,7 +30,8 @@ type Verdict struct {
 	Complete    bool         `json:"complete"`
 	Shares      Shares       `json:"shares"`
 	Replicas    []Replica    `json:"replicas"`
-	Pods        []Pod        `json:"pods,omitempty"` // of the drilled service, where instances come and go; from "deploy begun" on
+	Pods        []Pod        `json:"pods,omitempty"`  // of the drilled service, where instances come and go; from "deploy begun" on
+	Syncs       []Sync       `json:"syncs,omitempty"` // of services that are deployed by GitOps; from "deploy begun" on
 	Writes      []Window     `json:"writes"`
 	Harm        string       `json:"harm,omitempty"` // what was seen, in words
 }
@@ -124,6 +125,24 @@ type Pod struct {
 	// What users got from it of another release than the target after "command returned", and for how many seconds after it.
 	BadResponses int64   `json:"bad_responses,omitempty"`
 	BadSeconds   float64 `json:"bad_seconds,omitempty"`
+}
+
+// Sync is how a commit came to the cluster, or how the controller of GitOps went back to one: because the cluster had drifted
+// from it, or because somebody chose it. What did not happen, or was not seen, is null.
+type Sync struct {
+	Application string `json:"application"`
+	Service     string `json:"service"`
+	Revision    string `json:"revision"`
+	Message     string `json:"message,omitempty"` // why it failed
+
+	Committed *evidence.Offset `json:"committed"` // it arrived in the repository
+	Drifted   *evidence.Offset `json:"drifted"`   // the cluster was no longer as it says
+	Detected  *evidence.Offset `json:"detected"`
+	Syncing   *evidence.Offset `json:"syncing"`
+	Applied   *evidence.Offset `json:"applied"`
+	Failed    *evidence.Offset `json:"failed"`
+	Healthy   *evidence.Offset `json:"healthy"`   // by the controller's word
+	EveryPod  *evidence.Offset `json:"every_pod"` // every pod was at the target, by asking each; in one row of the drilled service
 }
 
 // Window counts the writes that belong to one window of the drill.

@@ -383,7 +383,7 @@ func (c clusters) remove(ctx context.Context, name string) error {
 		return err
 	}
 	var errs []error
-	for _, ending := range []string{".json", ".kubeconfig", ".kubeconfig.lock", disturbed} {
+	for _, ending := range []string{".json", ".kubeconfig", ".kubeconfig.lock", disturbed, argoLock} {
 		if err := os.Remove(c.path(name, ending)); err != nil && !os.IsNotExist(err) {
 			errs = append(errs, err)
 		}

@@ -86,8 +86,10 @@ func (s *stage) install(ctx context.Context, of *service.Service) error {
 	if of.Kubernetes.Chart == "" {
 		command = []string{"kubectl", "apply", "-f", "manifests"}
 	}
-	if err := s.command(ctx, dir, command...); err != nil {
-		return fmt.Errorf("install %s %s: %w", of.Name, r.Name, err)
+	if of.Kubernetes.GitOps == "" { // else it was committed
+		if err := s.command(ctx, dir, command...); err != nil {
+			return fmt.Errorf("install %s %s: %w", of.Name, r.Name, err)
+		}
 	}
 	want := max(1, of.Instances)
 	err = s.whilePods(ctx, of, func(ready int) error {

@@ -52,6 +52,7 @@ type stage struct {
 	nodes     map[string]database.Node
 	remote    gateway.Remote
 	pods      *pods
+	syncs     *syncs
 	images    *images
 	made      stagings
 	clones    int
@@ -145,6 +146,9 @@ func (s *stage) Platform() map[string]string {
 	}
 	if s.outside.Cache != 0 {
 		all["CACHE_CLI"] = filepath.Join(s.workshop.ScriptsIn(), "cache-cli")
+	}
+	if s.outside.Ports != nil {
+		maps.Copy(all, s.gitOps())
 	}
 	if port := s.inside.Ports["primary"]; port != 0 {
 		all["PRIMARY_INSIDE"] = fmt.Sprintf("%s:%d", s.inside.Hosts["primary"], port)
@@ -248,8 +252,11 @@ func (s *stage) Destroy(ctx context.Context) error {
 
 func (s *stage) destroy(ctx context.Context, late error) error {
 	s.mu.Lock()
-	k, namespace, workshop, p := s.cluster, s.namespace, s.workshop, s.pods
+	k, namespace, workshop, p, y := s.cluster, s.namespace, s.workshop, s.pods, s.syncs
 	s.mu.Unlock()
+	if y != nil {
+		y.end()
+	}
 	if p != nil {
 		p.end()
 	}
@@ -309,6 +316,9 @@ func (s *stage) keepLogs(ctx context.Context) {
 
 // removeNamespace removes all that is in a namespace, and itself, and waits until it is gone.
 func (k *cluster) removeNamespace(ctx context.Context, name string) error {
+	if err := k.removeApplications(ctx, name); err != nil { // or what is removed would be put back
+		return err
+	}
 	now, background := int64(0), metav1.DeletePropagationBackground
 	err := k.client.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{PropagationPolicy: &background})
 	if err != nil && !gone(err) {

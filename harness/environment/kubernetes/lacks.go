@@ -10,6 +10,9 @@ import (
 	"backout/harness/service"
 )
 
+// made says what makes a program that is missing; Git comes with the machine.
+var made = map[string]string{"kubectl": "tools-kubernetes", "helm": "tools-kubernetes", "argocd": "tools-argocd"}
+
 // Lacks says what this machine has not that drills of these services on kind need, and the command that mends it; empty:
 // nothing.
 func Lacks(all []*service.Service) string {
@@ -28,11 +31,21 @@ func Lacks(all []*service.Service) string {
 			if k.Chart != "" {
 				needed["helm"] = true
 			}
+			if k.GitOps != "" {
+				needed["git"], needed["argocd"] = true, true
+				if image := containers.ArgoCD(ctx); !containers.Here(ctx, image) {
+					return fmt.Sprintf("the image %s is not here: run make images-kubernetes", image)
+				}
+			}
 		}
 	}
 	for program := range needed {
 		if _, err := exec.LookPath(program); err != nil {
-			return program + " is not on PATH: install it, or run make tools-kubernetes, which builds it from its module"
+			mend := program + " is not on PATH: install it"
+			if target := made[program]; target != "" {
+				mend += ", or run make " + target + ", which builds it from its module"
+			}
+			return mend
 		}
 	}
 	return ""

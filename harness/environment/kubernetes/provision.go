@@ -118,6 +118,14 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 	if s.stubs() > 0 {
 		g.Go(func() error { return s.gateway(ctx, program, command) })
 	}
+	controller := make(chan struct{})
+	g.Go(func() error {
+		defer close(controller)
+		if len(s.delivered()) == 0 {
+			return nil
+		}
+		return s.argoCD(ctx)
+	})
 	g.Go(func() error {
 		for range running {
 			if err := <-staged; err != nil {
@@ -129,8 +137,25 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		select {
+		case <-controller:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if len(s.delivered()) > 0 {
+			y, err := s.followSyncs(s.need.Put)
+			if err != nil {
+				return err
+			}
+			s.mu.Lock()
+			s.syncs = y
+			s.mu.Unlock()
+			if err := s.deliver(ctx); err != nil {
+				return err
+			}
 		}
 		var all errgroup.Group
 		if inSync != nil {
@@ -234,6 +259,9 @@ func (s *stage) wire(ctx context.Context) error {
 	caches := len(wiring.Caches(s.need)) > 0
 	if caches {
 		ways = append(ways, "cache")
+	}
+	if len(s.delivered()) > 0 {
+		ways = append(ways, gitName)
 	}
 	leases, err := s.cluster.leasePorts(ctx, len(ways))
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"backout/harness/environment/artefact"
+	"backout/harness/environment/containers"
 	"backout/harness/service"
 )
 
@@ -75,7 +76,7 @@ func (s *stage) release(ctx context.Context, of *service.Service, r *service.Rel
 
 // placeholders of a service's chart and manifests.
 func (s *stage) placeholders(of *service.Service, release string) map[string]string {
-	return map[string]string{
+	words := map[string]string{
 		"image":       s.images.repository(of),
 		"release":     release,
 		"instances":   strconv.Itoa(max(1, of.Instances)),
@@ -85,6 +86,10 @@ func (s *stage) placeholders(of *service.Service, release string) map[string]str
 		"admin":       adminOf(of),
 		"namespace":   s.namespace,
 	}
+	if of.Kubernetes.GitOps != "" {
+		words["repository"], words["git_image"] = s.repositoryInside(), containers.ArgoCD(context.Background())
+	}
+	return words
 }
 
 // Names of the Secrets of a service: what its instances find in their environment, and what its jobs do.

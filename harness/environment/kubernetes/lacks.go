@@ -13,13 +13,21 @@ import (
 // Lacks says what this machine has not that drills of these services on kind need, and the command that mends it; empty:
 // nothing.
 func Lacks(all []*service.Service) string {
-	if why := containers.Lacks(all); why != "" {
+	if why := LacksExisting(all); why != "" {
 		return why
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if image := containers.Node(ctx); !containers.Here(ctx, image) && !containers.Pullable(ctx, image) {
 		return fmt.Sprintf("the image %s is neither here nor in a registry that answers: run make images-kubernetes", image)
+	}
+	return ""
+}
+
+// LacksExisting says it for a cluster that exists.
+func LacksExisting(all []*service.Service) string {
+	if why := containers.Lacks(all); why != "" {
+		return why
 	}
 	needed := map[string]bool{}
 	for _, s := range all {

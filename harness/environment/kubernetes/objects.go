@@ -72,9 +72,17 @@ func deployed(name string, pod corev1.PodSpec) *appsv1.Deployment {
 	}}
 }
 
-// container of the harness: its image was brought to the nodes, and its secrets come by a Secret of its name.
-func container(name, image string, command []string, env map[string]string) corev1.PodSpec {
-	c := corev1.Container{Name: name, Image: image, ImagePullPolicy: corev1.PullNever, Command: command,
+// container of the harness: its image was brought to where nodes find it, and its secrets come by a Secret of its name.
+func (s *stage) container(name, image string, command []string, env map[string]string) corev1.PodSpec {
+	pull := corev1.PullNever
+	if s.images.registry != "" {
+		pull = corev1.PullIfNotPresent
+	}
+	return container(name, s.images.at(image), pull, command, env)
+}
+
+func container(name, image string, pull corev1.PullPolicy, command []string, env map[string]string) corev1.PodSpec {
+	c := corev1.Container{Name: name, Image: image, ImagePullPolicy: pull, Command: command,
 		EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}}}}}
 	for _, key := range slices.Sorted(maps.Keys(env)) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: key, Value: env[key]})

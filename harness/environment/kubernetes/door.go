@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -70,12 +71,12 @@ func openDoor(config *rest.Config, namespace, run string, before map[string]bool
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, _ error) { panic(http.ErrAbortHandler) }, // as if there were no door
 	}
 	d.server = &http.Server{ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet(), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path, is := strings.CutPrefix(r.URL.Path, secret+"/")
+		to, is := strings.CutPrefix(r.URL.Path, secret+"/")
 		if !is {
 			http.NotFound(w, r)
 			return
 		}
-		r.URL.Path, r.URL.RawPath = "/"+path, ""
+		r.URL.Path, r.URL.RawPath = "/"+to, ""
 		if err := d.through(r); err != nil {
 			refuse(w, err)
 			return
@@ -138,11 +139,14 @@ var open = []string{"/api", "/apis", "/version", "/openapi/", "/livez", "/readyz
 
 // through says why a request may not go through, and marks what it makes.
 func (d *door) through(r *http.Request) error {
+	if clean := path.Clean(r.URL.Path); clean != strings.TrimSuffix(r.URL.Path, "/") { // somebody on the way might clean it
+		return fmt.Errorf("a drill does not %s %s", r.Method, r.URL.Path)
+	}
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	a, is := aboutWhat(r.URL.Path)
 	if !is || a.resource == "" {
-		path := strings.TrimSuffix(r.URL.Path, "/")
-		if reads && (is || slices.ContainsFunc(open, func(p string) bool { return path == p || strings.HasPrefix(path, strings.TrimSuffix(p, "/")+"/") })) {
+		at := strings.TrimSuffix(r.URL.Path, "/")
+		if reads && (is || slices.ContainsFunc(open, func(p string) bool { return at == p || strings.HasPrefix(at, strings.TrimSuffix(p, "/")+"/") })) {
 			return nil
 		}
 		return fmt.Errorf("a drill does not %s %s", r.Method, r.URL.Path)

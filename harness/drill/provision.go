@@ -84,6 +84,7 @@ func (d *Drill) provision(ctx context.Context) error {
 			Progress: func(text string) { d.tell(Progress{Phase: "provisioned", Text: text}) },
 			Put:      func(k evidence.Kind) { d.log.Put(k) },
 			End:      d.end,
+			Now:      d.log.Now,
 		})
 		if err != nil {
 			return err

@@ -46,6 +46,7 @@ type Need struct {
 	Progress    func(text string)           // tells people what takes long; may be nil
 	Put         func(evidence.Kind)         // writes into the log what the environment itself observes, pods and endpoints; may be nil
 	End         func(why error)             // ends the drill, which cannot go on safely; may be nil
+	Now         func() evidence.Offset      // the drill's clock, for gaps in what is written with Put; nil where that is
 }
 
 // Environment is a place where one drill happens. It starts nothing before Provision and leaves nothing after Destroy.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -29,7 +31,7 @@ type images struct {
 
 	once artefact.Keyed
 	mu   sync.Mutex
-	own  []string // names that only this run has
+	made map[string]string // RELEASE of the drilled service -> the image whose content it is
 }
 
 // repository of a service's images in this run; the tag is the release. Without a registry nobody publishes it, so nothing is
@@ -61,7 +63,7 @@ func (i *images) bring(ctx context.Context, image, as string) error {
 	unlock := i.once.Lock(image)
 	defer unlock()
 	if i.registry != "" {
-		return i.push(ctx, image, cmp.Or(as, i.at(image)))
+		return i.publish(ctx, image, cmp.Or(as, i.at(image)))
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, node := range i.cluster.nodes {
@@ -82,15 +84,40 @@ func (i *images) bring(ctx context.Context, image, as string) error {
 			return i.tag(ctx, node, qualified(image), qualified(as))
 		})
 	}
-	if err := g.Wait(); err != nil || as == "" {
-		return err
-	}
+	return g.Wait()
+}
+
+// push writes a script that has a tag of the drilled service mean the image of a release from now on, as a push to a registry
+// does: `"$PUSH" RELEASE TAG`. bring is told of every release before a plan can name it.
+func (i *images) push(path string, of *service.Service) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !slices.Contains(i.own, qualified(as)) {
-		i.own = append(i.own, qualified(as))
+	var cases strings.Builder
+	for _, release := range slices.Sorted(maps.Keys(i.made)) {
+		fmt.Fprintf(&cases, "%s) image=%s ;;\n", release, qualified(i.made[release]))
 	}
-	return nil
+	tag := fmt.Sprintf(`for node in %s; do docker exec "$node" ctr -n k8s.io images tag --force "$image" "%s:${2:?a tag}"; done`,
+		strings.Join(i.cluster.nodes, " "), i.repository(of))
+	if i.registry != "" {
+		to := i.repository(of) + ":${2:?a tag}"
+		tag = fmt.Sprintf(`docker tag "$image" "%s" && docker push --quiet "%s" && docker rmi --no-prune "%s"`, to, to, to)
+	}
+	text := fmt.Sprintf(`#!/bin/sh
+# push RELEASE TAG: the tag means the image of that release from now on
+set -eu
+case ${1:?a release} in
+%s*)
+    echo "the image of $1 is not here" >&2
+    exit 1
+    ;;
+esac
+%s
+`, cases.String(), tag)
+	part := path + ".part"
+	if err := os.WriteFile(part, []byte(text), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(part, path)
 }
 
 func (i *images) tag(ctx context.Context, node, image, as string) error {
@@ -106,8 +133,8 @@ func (i *images) at(image string) string {
 	return strings.TrimSuffix(i.registry, "/") + "/" + strings.TrimPrefix(image, "backout/")
 }
 
-// push brings an image to the registry. There it stays: Docker has no way to remove one.
-func (i *images) push(ctx context.Context, image, as string) error {
+// publish brings an image to the registry. There it stays: Docker has no way to remove one.
+func (i *images) publish(ctx context.Context, image, as string) error {
 	i.say(fmt.Sprintf("pushing %s to %s, where it stays", image, as))
 	if _, err := docker(ctx, "tag", image, as); err != nil {
 		return err
@@ -151,20 +178,4 @@ func load(ctx context.Context, image, node string) error {
 		err = errors.Join(err, fmt.Errorf("ctr images import: %w: %s", waited, strings.TrimSpace(out.String())))
 	}
 	return err
-}
-
-// forget takes the names of this run from the nodes; the images stay under their own.
-func (i *images) forget(ctx context.Context) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if len(i.own) == 0 {
-		return nil
-	}
-	for _, node := range i.cluster.nodes {
-		if _, err := docker(ctx, append([]string{"exec", node, "ctr", "-n", "k8s.io", "images", "rm"}, i.own...)...); err != nil {
-			return err
-		}
-	}
-	i.own = nil
-	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
@@ -35,6 +36,7 @@ type pods struct {
 	services  []*service.Service
 	selectors map[*service.Service]labels.Selector
 	put       func(evidence.Kind)
+	now       func() evidence.Offset
 	stop      chan struct{}
 	ended     sync.Once
 	factory   informers.SharedInformerFactory
@@ -46,6 +48,7 @@ type pods struct {
 	endpoints map[string]map[string][]string // Service -> EndpointSlice -> pods
 	told      map[string]string              // what was last written of a Service
 	blind     error                          // why the API server did not answer when it was asked last
+	since     evidence.Offset                // of blind
 }
 
 // pod is what the watch has said of one.
@@ -57,11 +60,11 @@ type pod struct {
 }
 
 // followPods begins to watch.
-func followPods(k *cluster, namespace string, services []*service.Service, put func(evidence.Kind)) (*pods, error) {
-	p := &pods{cluster: k, namespace: namespace, services: services, selectors: map[*service.Service]labels.Selector{}, put: put, stop: make(chan struct{}),
+func followPods(k *cluster, namespace string, services []*service.Service, put func(evidence.Kind), now func() evidence.Offset) (*pods, error) {
+	p := &pods{cluster: k, namespace: namespace, services: services, selectors: map[*service.Service]labels.Selector{}, put: put, now: now, stop: make(chan struct{}),
 		known: map[string]*pod{}, endpoints: map[string]map[string][]string{}, told: map[string]string{}}
 	if put == nil {
-		p.put = func(evidence.Kind) {}
+		p.put, p.now = func(evidence.Kind) {}, func() evidence.Offset { return 0 }
 	}
 	for _, s := range services {
 		selector, err := labels.Parse(s.Kubernetes.Pods)
@@ -336,6 +339,9 @@ func (p *pods) look() {
 		ctx, cancel := context.WithTimeout(context.Background(), within)
 		_, err := p.cluster.client.Discovery().RESTClient().Get().AbsPath("/livez/ping").DoRaw(ctx)
 		cancel()
+		if apierrors.IsForbidden(err) { // it answers, whatever an account may ask it
+			err = nil
+		}
 		if err != nil {
 			err = fmt.Errorf("the API server does not answer: %w", err)
 		}
@@ -348,9 +354,16 @@ func (p *pods) look() {
 	}
 }
 
+// sees notes whether the API server answers. While it does not, nobody knows what became of pods: that is a gap.
 func (p *pods) sees(blind error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	switch was := p.blind; {
+	case was == nil && blind != nil:
+		p.since = p.now()
+	case was != nil && blind == nil:
+		p.put(&evidence.Gap{Of: "pods", From: p.since, To: p.now(), Why: was.Error()})
+	}
 	p.blind = blind
 }
 
@@ -378,6 +391,7 @@ func notTheServers(r *http.Response) error {
 // end stops watching.
 func (p *pods) end() {
 	p.ended.Do(func() {
+		p.sees(nil) // a gap ends with the observation
 		close(p.stop)
 		_ = p.server.Close() // connections are the harness's own
 		p.factory.Shutdown()

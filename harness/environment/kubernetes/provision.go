@@ -182,7 +182,7 @@ func (s *stage) enter(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.cluster, s.namespace = k, s.there.namespace
-	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say, registry: s.Registry}
+	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say, registry: s.Registry, made: map[string]string{}}
 	s.mu.Unlock()
 	if err := s.images.reachable(s.imagesOf()); err != nil {
 		return err
@@ -223,7 +223,7 @@ func (s *stage) settle(ctx context.Context) error {
 	if err := s.space(ctx); err != nil {
 		return err
 	}
-	p, err := followPods(s.cluster, s.namespace, wiring.ThatRun(s.need, service.InKubernetes), s.need.Put)
+	p, err := followPods(s.cluster, s.namespace, wiring.ThatRun(s.need, service.InKubernetes), s.need.Put, s.need.Now)
 	if err != nil {
 		return err
 	}
@@ -249,7 +249,7 @@ func (s *stage) openCluster(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.cluster, s.namespace = k, "drill-"+s.workshop.Token()
-	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say}
+	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say, made: map[string]string{}}
 	s.mu.Unlock()
 	return register.Add(environment.Entry{Kind: Name, Name: s.namespace})
 }

@@ -30,6 +30,7 @@ func kinds() map[string]kind {
 		service.InProcesses:  {start: process.New, lacks: process.Lacks},
 		service.InContainers: {start: containers.New, lacks: containers.Lacks, clean: containers.Clean},
 		kubernetes.Name:      {start: kubernetes.New, lacks: kubernetes.Lacks, clean: kubernetes.Clean},
+		kubernetes.InCluster: {start: kubernetes.NewExisting, lacks: kubernetes.LacksExisting, clean: kubernetes.CleanExisting},
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 const Name = "kind"
 
 // Clean removes what a dead run has left: clusters that are not whole, and its namespaces in those that are.
-func Clean(ctx context.Context, token string) (removed []string, err error) {
+func Clean(ctx context.Context, token string, _ environment.Entry) (removed []string, err error) {
 	c, err := ofCache("")
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"sync"
 	"time"
 
@@ -49,9 +50,10 @@ type clone struct {
 	stage *stage
 	name  string
 
-	mu    sync.Mutex
-	parts []string
-	ports []*nodePort
+	mu     sync.Mutex
+	parts  []string
+	ports  []*nodePort
+	spares []spare
 }
 
 func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
@@ -83,11 +85,11 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 		w.URLs[of.Name] = fmt.Sprintf("http://%s:%d", name, of.Kubernetes.Port)
 		// By a NodePort, which kube-proxy opens together with the address inside: one who is reached by it is reached by the
 		// others, too. Before any pod asks for it: that a name is not known is remembered for half a minute.
-		port, err := c.port(ctx)
+		port, local, err := c.port(ctx, name, of.Kubernetes.Port)
 		if err != nil {
 			return nil, err
 		}
-		at[of] = here(s.cluster.ports[port])
+		at[of] = here(local)
 		if err := c.service(ctx, name, of.Kubernetes.Port, port); err != nil {
 			return nil, err
 		}
@@ -130,16 +132,28 @@ func (c *clone) pod(ctx context.Context, name, image string, command []string, e
 	return nil
 }
 
-// port leases one more NodePort.
-func (c *clone) port(ctx context.Context) (int, error) {
+// port leases one more NodePort for a part, and says which port of 127.0.0.1 leads to it. Where there are none, a spare way of the
+// gateway is led to the part's Service.
+func (c *clone) port(ctx context.Context, part string, inside int) (number, at int, err error) {
+	if t := c.stage.there; t != nil {
+		w, err := t.takeSpare()
+		if err != nil {
+			return 0, 0, err
+		}
+		c.mu.Lock()
+		c.spares = append(c.spares, w)
+		c.mu.Unlock()
+		_, err = c.stage.remote.Order(ctx, "lead", strconv.Itoa(w.inside), fmt.Sprintf("%s:%d", part, inside))
+		return 0, w.port, err
+	}
 	leases, err := c.stage.cluster.leasePorts(ctx, 1)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ports = append(c.ports, leases...)
-	return leases[0].number, nil
+	return leases[0].number, c.stage.cluster.ports[leases[0].number], nil
 }
 
 func (c *clone) node(ctx context.Context, name string) (database.Node, error) {
@@ -156,7 +170,7 @@ func (c *clone) node(ctx context.Context, name string) (database.Node, error) {
 	if err != nil {
 		return database.Node{}, err
 	}
-	port, err := c.port(ctx)
+	port, at, err := c.port(ctx, name, postgresPort)
 	if err != nil {
 		return database.Node{}, err
 	}
@@ -167,7 +181,7 @@ func (c *clone) node(ctx context.Context, name string) (database.Node, error) {
 	if err := c.pod(ctx, name, data.Name, []string{"sh", "-c", containers.StartNode}, env, map[string]string{"CONF": conf}); err != nil {
 		return database.Node{}, err
 	}
-	n := database.Node{Host: "127.0.0.1", Port: s.cluster.ports[port], InHost: name, InPort: postgresPort}
+	n := database.Node{Host: "127.0.0.1", Port: at, InHost: name, InPort: postgresPort}
 	err = s.whileRuns(ctx, name, name+" accepts connections", func(ctx context.Context) error {
 		_, err := database.Ask[int](ctx, n.URL(data.Password, "postgres"), "select 1")
 		return err
@@ -184,7 +198,7 @@ func (c *clone) cache(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	port, err := c.port(ctx)
+	port, at, err := c.port(ctx, name, redisPort)
 	if err != nil {
 		return err
 	}
@@ -194,7 +208,7 @@ func (c *clone) cache(ctx context.Context, name string) error {
 	if err := c.pod(ctx, name, image, redisCommand(), nil, map[string]string{"CONF": s.redisConf()}); err != nil {
 		return err
 	}
-	return redisAnswers(ctx, name, cacheprogram.URL("127.0.0.1", s.cluster.ports[port], s.password, 0))
+	return redisAnswers(ctx, name, cacheprogram.URL("127.0.0.1", at, s.password, 0))
 }
 
 func (c *clone) instance(ctx context.Context, of *service.Service, name, at string, w wiring.Wiring) error {
@@ -241,6 +255,10 @@ func (c *clone) end() error {
 		l.close()
 	}
 	c.ports = nil
+	for _, w := range c.spares {
+		c.stage.there.giveBack(w)
+	}
+	c.spares = nil
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close %s: %w", c.name, err)
 	}

@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,13 +27,19 @@ type images struct {
 	token   string
 	say     func(string)
 
+	registry string // HOST/PREFIX from which nodes pull; empty: images are loaded into them
+
 	once artefact.Keyed
 	mu   sync.Mutex
 	made map[string]string // RELEASE of the drilled service -> the image whose content it is
 }
 
-// repository of a service's images in this run; the tag is the release. Nobody publishes it, so nothing is ever pulled.
+// repository of a service's images in this run; the tag is the release. Without a registry nobody publishes it, so nothing is
+// ever pulled.
 func (i *images) repository(of *service.Service) string {
+	if i.registry != "" {
+		return i.at("backout/drill-" + i.token + "/" + containers.ImageName(of))
+	}
 	return "drill.backout.local/" + i.token + "/" + containers.ImageName(of)
 }
 
@@ -54,6 +62,9 @@ func qualified(image string) string {
 func (i *images) bring(ctx context.Context, image, as string) error {
 	unlock := i.once.Lock(image)
 	defer unlock()
+	if i.registry != "" {
+		return i.publish(ctx, image, cmp.Or(as, i.at(image)))
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, node := range i.cluster.nodes {
 		g.Go(func() error {
@@ -85,8 +96,14 @@ func (i *images) push(path string, of *service.Service) error {
 	for _, release := range slices.Sorted(maps.Keys(i.made)) {
 		fmt.Fprintf(&cases, "%s) image=%s ;;\n", release, qualified(i.made[release]))
 	}
+	tag := fmt.Sprintf(`for node in %s; do docker exec "$node" ctr -n k8s.io images tag --force "$image" "%s:${2:?a tag}"; done`,
+		strings.Join(i.cluster.nodes, " "), i.repository(of))
+	if i.registry != "" {
+		to := i.repository(of) + ":${2:?a tag}"
+		tag = fmt.Sprintf(`docker tag "$image" "%s" && docker push --quiet "%s" && docker rmi --no-prune "%s"`, to, to, to)
+	}
 	text := fmt.Sprintf(`#!/bin/sh
-# push RELEASE TAG: the tag means the image of that release from now on, on every node
+# push RELEASE TAG: the tag means the image of that release from now on
 set -eu
 case ${1:?a release} in
 %s*)
@@ -94,8 +111,8 @@ case ${1:?a release} in
     exit 1
     ;;
 esac
-for node in %s; do docker exec "$node" ctr -n k8s.io images tag --force "$image" "%s:${2:?a tag}"; done
-`, cases.String(), strings.Join(i.cluster.nodes, " "), i.repository(of))
+%s
+`, cases.String(), tag)
 	part := path + ".part"
 	if err := os.WriteFile(part, []byte(text), 0o755); err != nil {
 		return err
@@ -147,6 +164,39 @@ func (i *images) has(ctx context.Context, name string) (on, of int, err error) {
 func (i *images) tag(ctx context.Context, node, image, as string) error {
 	_, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "tag", "--force", image, as)
 	return err
+}
+
+// at is how nodes call an image that is pushed.
+func (i *images) at(image string) string {
+	if i.registry == "" || strings.HasPrefix(image, i.registry+"/") {
+		return image
+	}
+	return strings.TrimSuffix(i.registry, "/") + "/" + strings.TrimPrefix(image, "backout/")
+}
+
+// publish brings an image to the registry. There it stays: Docker has no way to remove one.
+func (i *images) publish(ctx context.Context, image, as string) error {
+	i.say(fmt.Sprintf("pushing %s to %s, where it stays", image, as))
+	if _, err := docker(ctx, "tag", image, as); err != nil {
+		return err
+	}
+	_, err := docker(ctx, "push", "--quiet", as)
+	if err != nil {
+		err = fmt.Errorf("push %s: %w", as, err)
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	_, untag := docker(clean, "rmi", "--no-prune", as)
+	return errors.Join(err, untag)
+}
+
+// reachable says that images cannot get into a cluster that is neither of kind nor has a registry.
+func (i *images) reachable(needed []string) error {
+	if i.registry != "" || len(i.cluster.nodes) > 0 {
+		return nil
+	}
+	return fmt.Errorf("the cluster of %s: expected --registry HOST/PREFIX, from which it pulls images that are pushed there, found none, and its nodes are no containers of kind on this machine into which they could be loaded; needed are %s",
+		i.cluster.name, strings.Join(needed, ", "))
 }
 
 // load copies an image to a node.

@@ -106,21 +106,27 @@ func (s *stage) install(ctx context.Context, of *service.Service) error {
 
 // command runs a command of the command line as the plans of this drill run theirs.
 func (s *stage) command(ctx context.Context, dir string, words ...string) error {
+	_, err := s.output(ctx, dir, words...)
+	return err
+}
+
+// output is what such a command prints.
+func (s *stage) output(ctx context.Context, dir string, words ...string) ([]byte, error) {
 	path, err := exec.LookPath(words[0])
 	if err != nil {
-		return fmt.Errorf("%s is not on PATH: install it, or make tools-kubernetes builds it from its module: %w", words[0], err)
+		return nil, fmt.Errorf("%s is not on PATH: install it, or make tools-kubernetes builds it from its module: %w", words[0], err)
 	}
 	cmd := exec.CommandContext(ctx, path, words[1:]...)
 	cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	for name, value := range s.Platform() {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, wrong bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &wrong
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("cd %s && KUBECONFIG=%s %s: %w\n%s", dir, s.kubeconfig(), strings.Join(words, " "), err, strings.TrimSpace(out.String()))
+		return nil, fmt.Errorf("cd %s && KUBECONFIG=%s %s: %w\n%s", dir, s.kubeconfig(), strings.Join(words, " "), err, strings.TrimSpace(wrong.String()+out.String()))
 	}
-	return nil
+	return out.Bytes(), nil
 }
 
 // whilePods waits for a number of ready pods of a service; the error says how each pod is.

@@ -43,6 +43,7 @@ type stage struct {
 	begun     bool
 	workshop  *containers.Workshop
 	cluster   *cluster
+	there     *existing // the cluster exists; nil: it is one of kind, made for drills
 	namespace string
 	password  string
 	leases    []*nodePort
@@ -267,7 +268,11 @@ func (s *stage) destroy(ctx context.Context, late error) error {
 	}
 	if k != nil && namespace != "" {
 		s.keepLogs(ctx)
-		if err := k.removeNamespace(ctx, namespace); err != nil {
+		remove := func(ctx context.Context) error { return k.removeNamespace(ctx, namespace) }
+		if s.there != nil {
+			remove = s.there.leave
+		}
+		if err := remove(ctx); err != nil {
 			return errors.Join(err, late)
 		}
 		if err := k.forget(ctx, workshop.Token()); err != nil {
@@ -334,9 +339,11 @@ func (k *cluster) removeNamespace(ctx context.Context, name string) error {
 			return err
 		}
 		err = k.client.CoreV1().Pods(name).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{})
-		return errors.Join(err, errors.New("it is still there"), pause(ctx, 200*time.Millisecond))
+		return errors.Join(err, errors.New("it is still there"), pause(ctx, pauseBetween))
 	})
 }
+
+const pauseBetween = 200 * time.Millisecond
 
 // pause keeps a question to the API server from being asked all the time.
 func pause(ctx context.Context, between time.Duration) error {

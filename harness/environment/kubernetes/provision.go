@@ -77,6 +77,11 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 	if err := s.begin(need); err != nil {
 		return err
 	}
+	if s.there != nil {
+		if err := s.enter(ctx); err != nil {
+			return err
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	running := wiring.ThatRun(s.need, service.InKubernetes)
 	staged := make(chan error, len(running))
@@ -94,7 +99,7 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 	if len(roles) > 0 {
 		made.Go(func() (err error) { data, err = s.workshop.Data(mctx); return err })
 	}
-	if s.stubs() > 0 {
+	if s.hasGateway() {
 		made.Go(func() (err error) { program, command, err = s.workshop.Program(mctx); return err })
 	}
 	if err := s.settle(ctx); err != nil {
@@ -115,7 +120,7 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 	if len(wiring.Caches(s.need)) > 0 {
 		g.Go(func() error { return s.cache(ctx) })
 	}
-	if s.stubs() > 0 {
+	if s.hasGateway() {
 		g.Go(func() error { return s.gateway(ctx, program, command) })
 	}
 	controller := make(chan struct{})
@@ -192,9 +197,71 @@ func (s *stage) stubs() (n int) {
 	return n
 }
 
+// hasGateway says whether there is a pod with the program: it has the stubs, and where no NodePort leads in, all ways.
+func (s *stage) hasGateway() bool { return s.there != nil || s.stubs() > 0 }
+
+// enter finds the cluster that exists.
+func (s *stage) enter(ctx context.Context) error {
+	k, err := s.there.enter(ctx, s.workshop.Token(), s.Say)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.cluster, s.namespace = k, s.there.namespace
+	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say, registry: s.Registry, made: map[string]string{}}
+	s.mu.Unlock()
+	if err := s.images.reachable(s.imagesOf()); err != nil {
+		return err
+	}
+	return s.there.door.kubeconfig(s.kubeconfig())
+}
+
+// imagesOf names the images of this drill, for people.
+func (s *stage) imagesOf() (all []string) {
+	for _, of := range wiring.ThatRun(s.need, service.InKubernetes) {
+		all = append(all, s.images.repository(of)+" (of "+of.Name+")")
+	}
+	if len(wiring.Roles(s.need)) > 0 {
+		all = append(all, s.images.at("backout/data")+" (PostgreSQL with the data)")
+	}
+	if len(wiring.Caches(s.need)) > 0 {
+		all = append(all, s.images.at("backout/redis"))
+	}
+	return append(all, s.images.at("backout/program")+" (the gateway)")
+}
+
 // settle opens the cluster, makes the namespace, and chooses all ports, so that every URL is known to everybody.
 func (s *stage) settle(ctx context.Context) error {
 	close(s.known)
+	if s.there == nil {
+		if err := s.openCluster(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.wire(ctx); err != nil {
+		return err
+	}
+	if s.there != nil {
+		if err := s.occupy(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.space(ctx); err != nil {
+		return err
+	}
+	p, err := followPods(s.cluster, s.namespace, wiring.ThatRun(s.need, service.InKubernetes), s.need.Put, s.need.Now)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.pods = p
+	s.mu.Unlock()
+	close(s.wired)
+	return nil
+}
+
+// openCluster opens one of kind, with a namespace for this drill.
+func (s *stage) openCluster(ctx context.Context) error {
 	register := s.workshop.Register()
 	image, err := s.workshop.Node(ctx)
 	if err != nil {
@@ -214,24 +281,7 @@ func (s *stage) settle(ctx context.Context) error {
 	s.cluster, s.namespace = k, "drill-"+s.workshop.Token()
 	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say, made: map[string]string{}}
 	s.mu.Unlock()
-	if err := register.Add(environment.Entry{Kind: Name, Name: s.namespace}); err != nil {
-		return err
-	}
-	if err := s.wire(ctx); err != nil {
-		return err
-	}
-	if err := s.space(ctx); err != nil {
-		return err
-	}
-	p, err := followPods(k, s.namespace, wiring.ThatRun(s.need, service.InKubernetes), s.need.Put, s.need.Now)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.pods = p
-	s.mu.Unlock()
-	close(s.wired)
-	return nil
+	return register.Add(environment.Entry{Kind: Name, Name: s.namespace})
 }
 
 // wire leases a NodePort for each thing that is reached from outside.
@@ -253,7 +303,7 @@ func (s *stage) wire(ctx context.Context) error {
 	for _, stub := range stubs {
 		ways = append(ways, "stub/"+stub)
 	}
-	if len(stubs) > 0 {
+	if s.hasGateway() {
 		ways = append(ways, "control")
 	}
 	caches := len(wiring.Caches(s.need)) > 0
@@ -263,15 +313,11 @@ func (s *stage) wire(ctx context.Context) error {
 	if len(s.delivered()) > 0 {
 		ways = append(ways, gitName)
 	}
-	leases, err := s.cluster.leasePorts(ctx, len(ways))
+	ports, err := s.waysIn(ctx, ways, stubs)
 	if err != nil {
 		return err
 	}
-	s.leases = leases
-	at := func(way string) int { return s.cluster.ports[s.ways[way]] }
-	for i, way := range ways {
-		s.ways[way] = leases[i].number
-	}
+	at := func(way string) int { return ports[way] }
 	inside := wiring.Wiring{Need: s.need, Password: s.password, Kind: service.InKubernetes, Host: "gateway", Hosts: map[string]string{}, Ports: map[string]int{}, URLs: map[string]string{}}
 	outside := wiring.Wiring{Need: s.need, Password: s.password, Kind: service.InKubernetes, Host: "127.0.0.1", Ports: map[string]int{}, URLs: map[string]string{}}
 	for _, role := range roles {
@@ -295,6 +341,27 @@ func (s *stage) wire(ctx context.Context) error {
 	s.inside, s.outside = inside, outside
 	s.remote = gateway.Remote{URL: here(at("control")), Token: s.password}
 	return nil
+}
+
+// waysIn opens the ways from 127.0.0.1 and gives their ports.
+func (s *stage) waysIn(ctx context.Context, ways, stubs []string) (map[string]int, error) {
+	if s.there != nil {
+		for _, of := range wiring.ThatRun(s.need, service.InKubernetes) {
+			s.ways["users/"+of.Name] = s.freeNodePort(ctx)
+		}
+		return s.there.waysIn(ways, stubs)
+	}
+	leases, err := s.cluster.leasePorts(ctx, len(ways))
+	if err != nil {
+		return nil, err
+	}
+	s.leases = leases
+	ports := map[string]int{}
+	for i, way := range ways {
+		s.ways[way] = leases[i].number
+		ports[way] = s.cluster.ports[leases[i].number]
+	}
+	return ports, nil
 }
 
 func here(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
@@ -468,7 +535,7 @@ func redisAnswers(ctx context.Context, name, url string) error {
 	})
 }
 
-// gateway starts the stubs.
+// gateway starts the stubs, and the ways in where no NodePort is one.
 func (s *stage) gateway(ctx context.Context, image string, command []string) error {
 	if err := s.images.bring(ctx, image, ""); err != nil {
 		return err
@@ -480,6 +547,12 @@ func (s *stage) gateway(ctx context.Context, image string, command []string) err
 		for _, name := range slices.Sorted(maps.Keys(of.Stubs)) {
 			c.Stubs[next], ports[next] = of.Stubs[name], s.ways["stub/"+of.Name+"/"+name]
 			next++
+		}
+	}
+	if s.there != nil {
+		c.Ways = s.there.toServices(wiring.ThatRun(s.need, service.InKubernetes))
+		for _, w := range c.Ways {
+			ports[w.Port] = 0
 		}
 	}
 	text, err := json.Marshal(c)

@@ -49,7 +49,7 @@ type stage struct {
 	leases    []*nodePort
 	inside    wiring.Wiring
 	outside   wiring.Wiring
-	ways      map[string]int // what a NodePort leads to, "users/shop", "node/primary", "stub/shop/payments", "cache", "control" -> NodePort
+	ways      map[string]int // what a NodePort leads to, "users/web", "node/primary", "stub/web/payments", "cache", "control" -> NodePort
 	nodes     map[string]database.Node
 	remote    gateway.Remote
 	pods      *pods

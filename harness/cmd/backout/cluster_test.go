@@ -185,8 +185,12 @@ func TestADrillInAClusterThatExistsIsRefused(t *testing.T) {
 	}
 	before = o.everything()
 	t.Run("where too few pods are allowed", func(t *testing.T) { refused(t, "the drill would have 4 pods, more than 3", "--max-pods", "3") })
-	t.Run("where its share would be too large", func(t *testing.T) { refused(t, "4 of then 5 pods in the namespace (80 %), more than 50 %", "--max-share", "50") })
-	t.Run("where a pattern forbids it", func(t *testing.T) { refused(t, "the context far: expected none that matches ^far$", "--forbid", "^far$") })
+	t.Run("where its share would be too large", func(t *testing.T) {
+		refused(t, "4 of then 5 pods in the namespace (80 %), more than 50 %", "--max-share", "50")
+	})
+	t.Run("where a pattern forbids it", func(t *testing.T) {
+		refused(t, "the context far: expected none that matches ^far$", "--forbid", "^far$")
+	})
 	t.Run("where a quota is too small", func(t *testing.T) {
 		o.in("create", "quota", "small", "--hard=secrets=2")
 		defer o.in("delete", "quota", "small")

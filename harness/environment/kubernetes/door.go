@@ -32,7 +32,7 @@ import (
 // credentials to this process: the kubeconfig of the run names this door and holds none.
 type door struct {
 	namespace, token string
-	before           map[string]bool // "deployments.apps/web": what was there before the drill
+	before           map[string]bool // "deployments.apps/NAME": what was there before the drill
 	at               string          // its URL
 	server           *http.Server
 
@@ -100,7 +100,7 @@ func refuse(w http.ResponseWriter, why error) {
 // asked is what a request to the API server is about.
 type asked struct{ group, version, namespace, resource, name, sub string }
 
-// object is "deployments.apps/web".
+// object is "deployments.apps/NAME".
 func (a asked) object() string { return objectName(a.group, a.resource, a.name) }
 
 func objectName(group, resource, name string) string {

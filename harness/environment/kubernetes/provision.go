@@ -369,13 +369,10 @@ func here(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
 // space makes the namespace, with the rights of who deploys and rolls back in it, and the Secrets of the services.
 func (s *stage) space(ctx context.Context) error {
 	api := s.cluster.client.CoreV1()
-	_, err := api.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace,
-		Labels: map[string]string{Label: s.workshop.Token(), "backout.io/drills": "permitted"}}}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("make the namespace: %w", err)
-	}
-	if err := s.operator(ctx); err != nil {
-		return err
+	if s.there == nil {
+		if err := s.newSpace(ctx); err != nil {
+			return err
+		}
 	}
 	for _, of := range wiring.ThatRun(s.need, service.InKubernetes) {
 		_, secrets, err := of.SecretValues()
@@ -410,6 +407,16 @@ func (s *stage) space(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 	return nil
+}
+
+// newSpace makes the namespace, and the account of who deploys and rolls back in it.
+func (s *stage) newSpace(ctx context.Context) error {
+	_, err := s.cluster.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace,
+		Labels: map[string]string{Label: s.workshop.Token(), permitLabel: permitted}}}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("make the namespace: %w", err)
+	}
+	return s.operator(ctx)
 }
 
 // databases starts the nodes. It returns when the services may connect; inSync waits for the replicas.

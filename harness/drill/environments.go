@@ -53,6 +53,11 @@ func Clean(ctx context.Context, dir string) ([]string, error) {
 	return environment.Clean(ctx, dir, cleaners)
 }
 
+// RemoveClusters removes the clusters that were made for drills and stay for later ones.
+func RemoveClusters(ctx context.Context, place Place) ([]string, error) {
+	return kubernetes.RemoveClusters(ctx, place)
+}
+
 // NewEnvironment makes an environment by name; nothing is started yet.
 func NewEnvironment(name string, place Place) (environment.Environment, error) {
 	make, known := Environments()[name]

@@ -36,6 +36,7 @@ type Need struct {
 	Faults      []string                    // kinds of fault that the drill declares: what they need is prepared
 	Progress    func(text string)           // tells people what takes long; may be nil
 	Put         func(evidence.Kind)         // writes into the log what the environment itself observes, pods and endpoints; may be nil
+	Now         func() evidence.Offset      // the drill's clock, for gaps in what is written with Put; nil where that is
 }
 
 // Environment is a place where one drill happens. It starts nothing before Provision and leaves nothing after Destroy.

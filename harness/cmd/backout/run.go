@@ -32,7 +32,7 @@ type flags struct {
 
 func (f *flags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.tags, "tags", "", "only scenarios with these tags, as godog reads them: '@gate && ~@control'")
-	c.Flags().StringVar(&f.env, "env", "process", "where the drill happens: process or containers")
+	c.Flags().StringVar(&f.env, "env", "process", "where the drill happens: process, containers or kind")
 	c.Flags().StringVar(&f.windows, "windows", "gate", "how long service must stay restored: gate (10 s) or quarterly (60 s)")
 	c.Flags().StringSliceVar(&f.services, "services", []string{".", "services", "fixtures/services"}, "folders in which services are looked for")
 	c.Flags().Int64Var(&f.seed, "seed", 0, "seed of users, values and keys; 0 draws one and prints it")

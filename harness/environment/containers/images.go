@@ -3,6 +3,7 @@ package containers
 import (
 	"context"
 	"os/exec"
+	"slices"
 
 	"github.com/testcontainers/testcontainers-go"
 )
@@ -33,6 +34,19 @@ func Images() []Image {
 	}
 }
 
+// ImagesForKubernetes are those that drills on clusters need beside them; their versions stand in fixtures/images/versions.
+//
+// The node's official counterpart is the one that this release of kind has as its own default. Nobody publishes an Argo CD with
+// Redis in the same image.
+func ImagesForKubernetes() []Image {
+	inputs := []string{"fixtures/images/program", "fixtures/images/versions"}
+	return []Image{
+		{Folder: "node", From: "base", Inputs: inputs, Built: "backout/node:v1.37.2",
+			Official: "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"},
+		{Folder: "argocd", From: "base", Inputs: inputs, Built: "backout/argocd:v3.1.16"},
+	}
+}
+
 // Postgres is the image to use for PostgreSQL: the one made here where it is here, else the official one.
 func Postgres(ctx context.Context) string { return reference(ctx, "postgres") }
 
@@ -42,8 +56,14 @@ func Redis(ctx context.Context) string { return reference(ctx, "redis") }
 // Registry is the image to use for a registry, chosen as for Postgres.
 func Registry(ctx context.Context) string { return reference(ctx, "registry") }
 
+// Node is the image to use for nodes of kind, chosen as for Postgres.
+func Node(ctx context.Context) string { return reference(ctx, "node") }
+
+// ArgoCD is the image to use for Argo CD, whose /core-install.yaml installs it.
+func ArgoCD(ctx context.Context) string { return reference(ctx, "argocd") }
+
 func reference(ctx context.Context, folder string) string {
-	for _, i := range Images() {
+	for _, i := range slices.Concat(Images(), ImagesForKubernetes()) {
 		if i.Folder == folder {
 			if i.Official == "" || Here(ctx, i.Built) {
 				return i.Built

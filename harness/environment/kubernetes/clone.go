@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"sync"
 	"time"
 
@@ -78,11 +77,18 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 		}
 	}
 	running := wiring.ThatRun(s.need, service.InKubernetes)
+	at := map[*service.Service]string{}
 	for _, of := range running {
 		name := c.name + "-" + of.Name
 		w.URLs[of.Name] = fmt.Sprintf("http://%s:%d", name, of.Kubernetes.Port)
-		// Before any pod asks for it: that a name is not known is remembered for half a minute.
-		if err := c.service(ctx, name, of.Kubernetes.Port, 0); err != nil {
+		// By a NodePort, which kube-proxy opens together with the address inside: one who is reached by it is reached by the
+		// others, too. Before any pod asks for it: that a name is not known is remembered for half a minute.
+		port, err := c.port(ctx)
+		if err != nil {
+			return nil, err
+		}
+		at[of] = here(s.cluster.ports[port])
+		if err := c.service(ctx, name, of.Kubernetes.Port, port); err != nil {
 			return nil, err
 		}
 	}
@@ -90,11 +96,10 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 	var mu sync.Mutex
 	for _, of := range running {
 		g.Go(func() error {
-			at, err := c.instance(ctx, of, c.name+"-"+of.Name, w)
 			mu.Lock()
-			defer mu.Unlock()
-			out.URLs[of.Name] = at
-			return err
+			out.URLs[of.Name] = at[of]
+			mu.Unlock()
+			return c.instance(ctx, of, c.name+"-"+of.Name, at[of], w)
 		})
 	}
 	return out, g.Wait()
@@ -192,41 +197,25 @@ func (c *clone) cache(ctx context.Context, name string) error {
 	return redisAnswers(ctx, name, cacheprogram.URL("127.0.0.1", s.cluster.ports[port], s.password, 0))
 }
 
-func (c *clone) instance(ctx context.Context, of *service.Service, name string, w wiring.Wiring) (string, error) {
+func (c *clone) instance(ctx context.Context, of *service.Service, name, at string, w wiring.Wiring) error {
 	s := c.stage
 	r := wiring.Release(s.need, of)
 	if _, err := s.release(ctx, of, r, nil); err != nil {
-		return "", err
+		return err
 	}
 	_, secrets, err := of.SecretValues()
 	if err != nil {
-		return "", err
+		return err
 	}
 	own := map[string]string{"address": fmt.Sprintf("0.0.0.0:%d", of.Kubernetes.Port), "release": r.Name, "instance": name, "data": "/tmp"}
 	env, err := w.Environ(of, own, secrets)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := c.pod(ctx, name, s.images.repository(of)+":"+r.Name, nil, nil, env); err != nil {
-		return "", err
+		return err
 	}
-	at := fmt.Sprintf("%s/%s/%d", s.pods.at, name, of.Kubernetes.Port)
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
-	return at, s.whileRuns(ctx, name, name+" is ready", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, at+of.Ready, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		resp.Body.Close()
-		if resp.StatusCode/100 != 2 {
-			return fmt.Errorf("its readiness check answered %s", resp.Status)
-		}
-		return nil
-	})
+	return s.whileRuns(ctx, name, name+" is ready", func(ctx context.Context) error { return answers(ctx, at+of.Ready) })
 }
 
 // end removes the clone. What it cannot remove goes with the namespace.

@@ -41,14 +41,10 @@ func (s *stage) place() fault.Place {
 		StartKubelet: func(ctx context.Context) error { return s.kubelet(ctx, "start") },
 		Worker:       s.workerNow,
 
-		HideImage: func(ctx context.Context, release string) error {
-			return s.images.hide(ctx, s.images.repository(s.need.Service)+":"+release)
-		},
-		ShowImage: func(ctx context.Context, release string) error {
-			return s.images.show(ctx, s.images.repository(s.need.Service)+":"+release)
-		},
+		HideImage: func(ctx context.Context, release string) error { return s.images.hide(ctx, s.need.Service, release) },
+		ShowImage: func(ctx context.Context, release string) error { return s.images.show(ctx, s.need.Service, release) },
 		HasImage: func(ctx context.Context, release string) (on, of int, err error) {
-			return s.images.has(ctx, s.images.repository(s.need.Service)+":"+release)
+			return s.images.has(ctx, s.need.Service, release)
 		},
 
 		PauseAPI:  func(ctx context.Context) error { return s.signalAPI(ctx, "STOP") },

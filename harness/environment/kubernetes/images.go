@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -25,8 +27,7 @@ type images struct {
 
 	once artefact.Keyed
 	mu   sync.Mutex
-	own  []string          // names that only this run has
-	from map[string]string // which image each of them is, by the name that it has on the nodes
+	made map[string]string // RELEASE of the drilled service -> the image whose content it is
 }
 
 // repository of a service's images in this run; the tag is the release. Nobody publishes it, so nothing is ever pulled.
@@ -72,26 +73,41 @@ func (i *images) bring(ctx context.Context, image, as string) error {
 			return i.tag(ctx, node, qualified(image), qualified(as))
 		})
 	}
-	if err := g.Wait(); err != nil || as == "" {
-		return err
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if !slices.Contains(i.own, qualified(as)) {
-		i.own = append(i.own, qualified(as))
-	}
-	if i.from == nil {
-		i.from = map[string]string{}
-	}
-	i.from[qualified(as)] = qualified(image)
-	return nil
+	return g.Wait()
 }
 
-// hide takes a name of this run from all nodes: a pod that is of it is not started, since nobody publishes it. The image
-// itself stays under its own name.
-func (i *images) hide(ctx context.Context, name string) error {
+// push writes a script that has a tag of the drilled service mean the image of a release from now on, as a push to a registry
+// does: `"$PUSH" RELEASE TAG`. bring is told of every release before a plan can name it.
+func (i *images) push(path string, of *service.Service) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var cases strings.Builder
+	for _, release := range slices.Sorted(maps.Keys(i.made)) {
+		fmt.Fprintf(&cases, "%s) image=%s ;;\n", release, qualified(i.made[release]))
+	}
+	text := fmt.Sprintf(`#!/bin/sh
+# push RELEASE TAG: the tag means the image of that release from now on, on every node
+set -eu
+case ${1:?a release} in
+%s*)
+    echo "the image of $1 is not here" >&2
+    exit 1
+    ;;
+esac
+for node in %s; do docker exec "$node" ctr -n k8s.io images tag --force "$image" "%s:${2:?a tag}"; done
+`, cases.String(), strings.Join(i.cluster.nodes, " "), i.repository(of))
+	part := path + ".part"
+	if err := os.WriteFile(part, []byte(text), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(part, path)
+}
+
+// hide takes a release of the drilled service from all nodes: a pod of it is not started, since nobody publishes the name that
+// this run gave it. The image itself stays under its own.
+func (i *images) hide(ctx context.Context, of *service.Service, release string) error {
 	for _, node := range i.cluster.nodes {
-		if _, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "rm", "--sync", qualified(name)); err != nil {
+		if _, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "rm", "--sync", i.repository(of)+":"+release); err != nil {
 			return err
 		}
 	}
@@ -99,25 +115,25 @@ func (i *images) hide(ctx context.Context, name string) error {
 }
 
 // show brings it back.
-func (i *images) show(ctx context.Context, name string) error {
+func (i *images) show(ctx context.Context, of *service.Service, release string) error {
 	i.mu.Lock()
-	image := i.from[qualified(name)]
+	image := i.made[release]
 	i.mu.Unlock()
 	if image == "" {
-		return fmt.Errorf("no image was brought under the name %s", name)
+		return fmt.Errorf("no image of %s %s was brought here", of.Name, release)
 	}
 	for _, node := range i.cluster.nodes {
-		if err := i.tag(ctx, node, image, qualified(name)); err != nil {
+		if err := i.tag(ctx, node, qualified(image), i.repository(of)+":"+release); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// has is on how many nodes a name of this run is.
-func (i *images) has(ctx context.Context, name string) (on, of int, err error) {
+// has is on how many nodes a release of the drilled service is.
+func (i *images) has(ctx context.Context, of *service.Service, release string) (on, all int, err error) {
 	for _, node := range i.cluster.nodes {
-		found, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q", "name=="+qualified(name))
+		found, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q", "name=="+i.repository(of)+":"+release)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -153,20 +169,4 @@ func load(ctx context.Context, image, node string) error {
 		err = errors.Join(err, fmt.Errorf("ctr images import: %w: %s", waited, strings.TrimSpace(out.String())))
 	}
 	return err
-}
-
-// forget takes the names of this run from the nodes; the images stay under their own.
-func (i *images) forget(ctx context.Context) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if len(i.own) == 0 {
-		return nil
-	}
-	for _, node := range i.cluster.nodes {
-		if _, err := docker(ctx, append([]string{"exec", node, "ctr", "-n", "k8s.io", "images", "rm"}, i.own...)...); err != nil {
-			return err
-		}
-	}
-	i.own = nil
-	return nil
 }

@@ -31,7 +31,7 @@ func rights() []rbacv1.PolicyRule {
 	all := []string{"get", "list", "watch", "create", "update", "patch", "delete"}
 	return []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"configmaps", "secrets", "services", "serviceaccounts", "persistentvolumeclaims"}, Verbs: all},
-		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "create", "delete"}},
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "create", "patch", "delete"}},
 		{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}},
 		{APIGroups: []string{""}, Resources: []string{"pods/eviction"}, Verbs: []string{"create"}},
 		{APIGroups: []string{""}, Resources: []string{"pods/exec"}, Verbs: []string{"create", "get"}},
@@ -94,7 +94,7 @@ func (s *stage) install(ctx context.Context, of *service.Service) error {
 		if ready < want {
 			return fmt.Errorf("%d of %d pods are ready", ready, want)
 		}
-		return s.answers(ctx, of)
+		return answers(ctx, s.outside.URLs[of.Name]+of.Ready)
 	})
 	if err != nil {
 		return fmt.Errorf("install %s %s: %w: %w", of.Name, r.Name, cmp.Or(context.Cause(ctx), err), err)

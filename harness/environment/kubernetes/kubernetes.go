@@ -140,6 +140,7 @@ func (s *stage) Platform() map[string]string {
 		"NAMESPACE":       s.namespace,
 		"IMAGES":          s.images.repository(s.need.Service),
 		"RELEASES":        filepath.Join(dir, "releases"),
+		"PUSH":            filepath.Join(s.workshop.ScriptsIn(), "push"),
 		"HELM_CACHE_HOME": filepath.Join(dir, "helm"), "HELM_CONFIG_HOME": filepath.Join(dir, "helm"), "HELM_DATA_HOME": filepath.Join(dir, "helm"),
 	}
 	if s.outside.Cache != 0 {
@@ -262,10 +263,8 @@ func (s *stage) destroy(ctx context.Context, late error) error {
 		if err := k.removeNamespace(ctx, namespace); err != nil {
 			return errors.Join(err, late)
 		}
-		if s.images != nil {
-			if err := s.images.forget(ctx); err != nil {
-				return errors.Join(err, late)
-			}
+		if err := k.forget(ctx, workshop.Token()); err != nil {
+			return errors.Join(err, late)
 		}
 	}
 	for _, l := range s.leases {

@@ -10,9 +10,6 @@ import (
 	"backout/harness/service"
 )
 
-// nodeImage is what the nodes of clusters are made of.
-const nodeImage = "backout/node-fallback:v1"
-
 // Lacks says what this machine has not that drills of these services on kind need, and the command that mends it; empty:
 // nothing.
 func Lacks(all []*service.Service) string {
@@ -21,8 +18,8 @@ func Lacks(all []*service.Service) string {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if !containers.Here(ctx, nodeImage) {
-		return fmt.Sprintf("the image %s is not here: run make images-kubernetes", nodeImage)
+	if image := containers.Node(ctx); !containers.Here(ctx, image) && !containers.Pullable(ctx, image) {
+		return fmt.Sprintf("the image %s is neither here nor in a registry that answers: run make images-kubernetes", image)
 	}
 	needed := map[string]bool{}
 	for _, s := range all {

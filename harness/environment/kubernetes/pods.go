@@ -35,6 +35,7 @@ type pods struct {
 	services  []*service.Service
 	selectors map[*service.Service]labels.Selector
 	put       func(evidence.Kind)
+	now       func() evidence.Offset
 	stop      chan struct{}
 	ended     sync.Once
 	factory   informers.SharedInformerFactory
@@ -46,6 +47,7 @@ type pods struct {
 	endpoints map[string]map[string][]string // Service -> EndpointSlice -> pods
 	told      map[string]string              // what was last written of a Service
 	blind     error                          // why the API server did not answer when it was asked last
+	since     evidence.Offset                // of blind
 }
 
 // pod is what the watch has said of one.
@@ -57,11 +59,11 @@ type pod struct {
 }
 
 // followPods begins to watch.
-func followPods(k *cluster, namespace string, services []*service.Service, put func(evidence.Kind)) (*pods, error) {
-	p := &pods{cluster: k, namespace: namespace, services: services, selectors: map[*service.Service]labels.Selector{}, put: put, stop: make(chan struct{}),
+func followPods(k *cluster, namespace string, services []*service.Service, put func(evidence.Kind), now func() evidence.Offset) (*pods, error) {
+	p := &pods{cluster: k, namespace: namespace, services: services, selectors: map[*service.Service]labels.Selector{}, put: put, now: now, stop: make(chan struct{}),
 		known: map[string]*pod{}, endpoints: map[string]map[string][]string{}, told: map[string]string{}}
 	if put == nil {
-		p.put = func(evidence.Kind) {}
+		p.put, p.now = func(evidence.Kind) {}, func() evidence.Offset { return 0 }
 	}
 	for _, s := range services {
 		selector, err := labels.Parse(s.Kubernetes.Pods)
@@ -236,7 +238,8 @@ func (p *pods) slice(s *discoveryv1.EndpointSlice, deleted bool) {
 	}
 	slices.Sort(all)
 	all = slices.Compact(all)
-	if text := strings.Join(all, " "); p.told[name] != text || all == nil {
+	text := strings.Join(all, " ")
+	if was, is := p.told[name]; !is || was != text {
 		p.told[name] = text
 		p.put(&evidence.Endpoints{Service: name, Pods: append([]string{}, all...)})
 	}
@@ -347,9 +350,16 @@ func (p *pods) look() {
 	}
 }
 
+// sees notes whether the API server answers. While it does not, nobody knows what became of pods: that is a gap.
 func (p *pods) sees(blind error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	switch was := p.blind; {
+	case was == nil && blind != nil:
+		p.since = p.now()
+	case was != nil && blind == nil:
+		p.put(&evidence.Gap{Of: "pods", From: p.since, To: p.now(), Why: was.Error()})
+	}
 	p.blind = blind
 }
 
@@ -377,6 +387,7 @@ func notTheServers(r *http.Response) error {
 // end stops watching.
 func (p *pods) end() {
 	p.ended.Do(func() {
+		p.sees(nil) // a gap ends with the observation
 		close(p.stop)
 		_ = p.server.Close() // connections are the harness's own
 		p.factory.Shutdown()

@@ -171,11 +171,15 @@ func (s *stage) stubs() (n int) {
 func (s *stage) settle(ctx context.Context) error {
 	close(s.known)
 	register := s.workshop.Register()
+	image, err := s.workshop.Node(ctx)
+	if err != nil {
+		return fmt.Errorf("%w; or run make images-kubernetes", err)
+	}
 	of := shape{}
 	if fault.Wide(s.need.Faults) { // the one that drills share would be disturbed for all of them
 		of = shape{Workers: 1, Alone: true}
 	}
-	k, err := s.clusters.open(ctx, nodeImage, of, func(name string) error {
+	k, err := s.clusters.open(ctx, image, of, func(name string) error {
 		return register.Add(environment.Entry{Kind: Name, Name: name})
 	})
 	if err != nil {
@@ -183,7 +187,7 @@ func (s *stage) settle(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.cluster, s.namespace = k, "drill-"+s.workshop.Token()
-	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say}
+	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say, made: map[string]string{}}
 	s.mu.Unlock()
 	if err := register.Add(environment.Entry{Kind: Name, Name: s.namespace}); err != nil {
 		return err
@@ -194,7 +198,7 @@ func (s *stage) settle(ctx context.Context) error {
 	if err := s.space(ctx); err != nil {
 		return err
 	}
-	p, err := followPods(k, s.namespace, wiring.ThatRun(s.need, service.InKubernetes), s.need.Put)
+	p, err := followPods(k, s.namespace, wiring.ThatRun(s.need, service.InKubernetes), s.need.Put, s.need.Now)
 	if err != nil {
 		return err
 	}
@@ -508,22 +512,20 @@ func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
 func token() string { return database.NewPassword() }
 
-// answers waits until users' way in to a service answers as ready.
-func (s *stage) answers(ctx context.Context, of *service.Service) error {
+// answers asks a readiness check over a new connection.
+func answers(ctx context.Context, url string) error {
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
-	return environment.Until(ctx, of.Name+" answers", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.outside.URLs[of.Name]+of.Ready, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		resp.Body.Close()
-		if resp.StatusCode/100 != 2 {
-			return fmt.Errorf("its readiness check answered %s", resp.Status)
-		}
-		return nil
-	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("its readiness check answered %s", resp.Status)
+	}
+	return nil
 }

@@ -303,14 +303,17 @@ func (s *stage) workerNow(ctx context.Context) (w fault.Worker, err error) {
 	if err != nil {
 		return w, err
 	}
-	// What is not active makes systemctl end with an error.
-	active, err := docker(ctx, "exec", s.worker(), "sh", "-c", "systemctl is-active kubelet || true")
+	// The node's own status is older than the kubelet by most of a minute. What is not active makes systemctl end with an error.
+	is, err := docker(ctx, "exec", s.worker(), "sh", "-c", "curl -fsm 1 http://127.0.0.1:10248/healthz || systemctl is-active kubelet || true")
 	if err != nil {
 		return w, err
 	}
-	w = fault.Worker{Name: "the worker", Open: !n.Spec.Unschedulable, Pods: len(left), Kubelet: fault.Gone, Ready: nodeReady(n)}
-	if active == "active" {
+	w = fault.Worker{Name: "the worker", Open: !n.Spec.Unschedulable, Pods: len(left), Kubelet: fault.State(is), Ready: nodeReady(n)}
+	switch is {
+	case "ok":
 		w.Kubelet = fault.Running
+	case "inactive", "failed":
+		w.Kubelet = fault.Gone
 	}
 	return w, nil
 }

@@ -41,14 +41,10 @@ func (s *stage) place() fault.Place {
 		StartKubelet: func(ctx context.Context) error { return s.kubelet(ctx, "start") },
 		Worker:       s.workerNow,
 
-		HideImage: func(ctx context.Context, release string) error {
-			return s.images.hide(ctx, s.images.repository(s.need.Service)+":"+release)
-		},
-		ShowImage: func(ctx context.Context, release string) error {
-			return s.images.show(ctx, s.images.repository(s.need.Service)+":"+release)
-		},
+		HideImage: func(ctx context.Context, release string) error { return s.images.hide(ctx, s.need.Service, release) },
+		ShowImage: func(ctx context.Context, release string) error { return s.images.show(ctx, s.need.Service, release) },
 		HasImage: func(ctx context.Context, release string) (on, of int, err error) {
-			return s.images.has(ctx, s.images.repository(s.need.Service)+":"+release)
+			return s.images.has(ctx, s.need.Service, release)
 		},
 
 		PauseAPI:  func(ctx context.Context) error { return s.signalAPI(ctx, "STOP") },
@@ -307,14 +303,17 @@ func (s *stage) workerNow(ctx context.Context) (w fault.Worker, err error) {
 	if err != nil {
 		return w, err
 	}
-	// What is not active makes systemctl end with an error.
-	active, err := docker(ctx, "exec", s.worker(), "sh", "-c", "systemctl is-active kubelet || true")
+	// The node's own status is older than the kubelet by most of a minute. What is not active makes systemctl end with an error.
+	is, err := docker(ctx, "exec", s.worker(), "sh", "-c", "curl -fsm 1 http://127.0.0.1:10248/healthz || systemctl is-active kubelet || true")
 	if err != nil {
 		return w, err
 	}
-	w = fault.Worker{Name: "the worker", Open: !n.Spec.Unschedulable, Pods: len(left), Kubelet: fault.Gone, Ready: nodeReady(n)}
-	if active == "active" {
+	w = fault.Worker{Name: "the worker", Open: !n.Spec.Unschedulable, Pods: len(left), Kubelet: fault.State(is), Ready: nodeReady(n)}
+	switch is {
+	case "ok":
 		w.Kubelet = fault.Running
+	case "inactive", "failed":
+		w.Kubelet = fault.Gone
 	}
 	return w, nil
 }

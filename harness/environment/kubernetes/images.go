@@ -120,11 +120,11 @@ esac
 	return os.Rename(part, path)
 }
 
-// hide takes a name of this run from all nodes: a pod that is of it is not started, since nobody publishes it. The image
-// itself stays under its own name.
-func (i *images) hide(ctx context.Context, name string) error {
+// hide takes a release of the drilled service from all nodes: a pod of it is not started, since nobody publishes the name that
+// this run gave it. The image itself stays under its own.
+func (i *images) hide(ctx context.Context, of *service.Service, release string) error {
 	for _, node := range i.cluster.nodes {
-		if _, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "rm", "--sync", qualified(name)); err != nil {
+		if _, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "rm", "--sync", i.repository(of)+":"+release); err != nil {
 			return err
 		}
 	}
@@ -132,25 +132,25 @@ func (i *images) hide(ctx context.Context, name string) error {
 }
 
 // show brings it back.
-func (i *images) show(ctx context.Context, name string) error {
+func (i *images) show(ctx context.Context, of *service.Service, release string) error {
 	i.mu.Lock()
-	image := i.made[name[strings.LastIndex(name, ":")+1:]]
+	image := i.made[release]
 	i.mu.Unlock()
 	if image == "" {
-		return fmt.Errorf("no image was brought under the name %s", name)
+		return fmt.Errorf("no image of %s %s was brought here", of.Name, release)
 	}
 	for _, node := range i.cluster.nodes {
-		if err := i.tag(ctx, node, qualified(image), qualified(name)); err != nil {
+		if err := i.tag(ctx, node, qualified(image), i.repository(of)+":"+release); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// has is on how many nodes a name of this run is.
-func (i *images) has(ctx context.Context, name string) (on, of int, err error) {
+// has is on how many nodes a release of the drilled service is.
+func (i *images) has(ctx context.Context, of *service.Service, release string) (on, all int, err error) {
 	for _, node := range i.cluster.nodes {
-		found, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q", "name=="+qualified(name))
+		found, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q", "name=="+i.repository(of)+":"+release)
 		if err != nil {
 			return 0, 0, err
 		}

@@ -21,14 +21,14 @@ var syncColumns = []string{"Detected", "Applied", "Healthy", "Every pod"}
 // syncs are the rows of the table; seconds of At count from zero.
 func syncs(v verdict.Verdict, zero float64) (rows []syncRow) {
 	for _, s := range v.Syncs {
-		r := syncRow{Service: s.Service, Revision: short(s.Revision, 7), Why: s.Message}
+		r := syncRow{Service: s.Service, Revision: commit(s.Revision), Why: s.Message}
 		begun := s.Committed
 		switch {
 		case s.Committed != nil:
 		case s.Drifted != nil:
-			begun, r.Why = s.Drifted, "the cluster had drifted from it"
+			begun, r.Why = s.Drifted, because("the cluster had drifted from it", s.Message)
 		case s.Syncing != nil:
-			begun, r.Why = s.Syncing, "the controller was told to apply it again"
+			begun, r.Why = s.Syncing, because("the controller was told to apply it again", s.Message)
 		}
 		if begun == nil {
 			continue // nobody saw it begin
@@ -55,4 +55,14 @@ func decided(v verdict.Verdict) float64 {
 		return float64(*t)
 	}
 	return 0
+}
+
+// commit is the name of a commit as Git shortens it.
+func commit(revision string) string { return revision[:min(7, len(revision))] }
+
+func because(why, message string) string {
+	if message != "" {
+		why += "; " + message
+	}
+	return why
 }

@@ -183,7 +183,7 @@ func describe(e evidence.Event) string {
 	case e.Sync != nil:
 		w.add("%s", e.Sync.Event)
 		if e.Sync.Revision != "" {
-			w.add("commit %s", short(e.Sync.Revision, 7))
+			w.add("commit %s", commit(e.Sync.Revision))
 		}
 		w.maybe(e.Sync.Message)
 	case e.Endpoints != nil:

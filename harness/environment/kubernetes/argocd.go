@@ -89,6 +89,9 @@ func (s *stage) argoCD(ctx context.Context) error {
 	if err == nil && is.Annotations[argoRecipe] == recipe {
 		return nil
 	}
+	if err := s.firstLogin(ctx); err != nil {
+		return fmt.Errorf("install Argo CD: %w", err)
+	}
 	_, err = k.client.CoreV1().Namespaces().Patch(ctx, argoNamespace, types.MergePatchType,
 		fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, argoRecipe, recipe), metav1.PatchOptions{})
 	return err
@@ -115,6 +118,21 @@ func (s *stage) applyArgoCD(ctx context.Context, manifests string) error {
 		}
 	}
 	return nil
+}
+
+// firstLogin makes the keys that argocd --core makes when it finds none, for which whoever deploys would need more rights.
+func (s *stage) firstLogin(ctx context.Context) error {
+	c, err := clientcmd.LoadFromFile(s.clusters.path(s.cluster.name, ".kubeconfig"))
+	if err != nil {
+		return err
+	}
+	c.Contexts[c.CurrentContext].Namespace = argoNamespace
+	path := filepath.Join(s.workshop.Dir(), "kubeconfig-first-login")
+	if err := clientcmd.WriteToFile(*c, path); err != nil {
+		return err
+	}
+	defer os.Remove(path)
+	return s.command(ctx, s.workshop.Dir(), "sh", "-c", `KUBECONFIG=$0 argocd app list --core`, path)
 }
 
 // argoIsReady says what is missing until commits are brought to the cluster.
@@ -189,7 +207,8 @@ func (s *stage) applications(ctx context.Context) error {
 			"project":     s.namespace,
 			"source":      map[string]any{"repoURL": s.repositoryInside(), "targetRevision": branch, "path": path},
 			"destination": map[string]any{"server": here, "namespace": s.namespace},
-			"syncPolicy":  map[string]any{"automated": map[string]any{"prune": true, "selfHeal": true}},
+			// A sync that has failed is over: while it is tried again, five times unless stated, no other commit is applied.
+			"syncPolicy": map[string]any{"automated": map[string]any{"prune": true, "selfHeal": true}, "retry": map[string]any{"limit": int64(0)}},
 		}
 	}
 	all := s.delivered()

@@ -135,7 +135,7 @@ test: doctor ## the tests
 		go test -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime 5s "$${target#*:}" || exit $$?; done # nothing panics, whatever is read
 
 test-kind: doctor tools-kubernetes ## the tests that need a cluster of kind
-	BACKOUT_KIND=1 go test -count 1 -timeout 30m -run 'Kind|Cluster' ./harness/cmd/backout ./harness/environment/kubernetes
+	BACKOUT_KIND=1 go test -count 1 -timeout 30m -run 'Kind|Cluster|DeadRun' ./harness/cmd/backout ./harness/environment/kubernetes
 	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
 
 ROWS ?= 10000000

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -203,15 +202,21 @@ func (i *images) reachable(needed []string) error {
 func load(ctx context.Context, image, node string) error {
 	save := exec.CommandContext(ctx, "docker", "save", image)
 	in := exec.CommandContext(ctx, "docker", "exec", "-i", node, "ctr", "-n", "k8s.io", "images", "import", "--snapshotter", "overlayfs", "-")
-	from, to := io.Pipe()
 	var saveErr, out strings.Builder
-	save.Stdout, save.Stderr = to, &saveErr
-	in.Stdin, in.Stdout, in.Stderr = from, &out, &out
+	pipe, err := save.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	// The pipe is between the two programs alone: when either ends early, the other learns it.
+	save.Stderr, in.Stdin, in.Stdout, in.Stderr = &saveErr, pipe, &out, &out
 	if err := in.Start(); err != nil {
 		return err
 	}
-	err := save.Run()
-	to.CloseWithError(err)
+	err = save.Start()
+	_ = pipe.Close() // each program has its own end
+	if err == nil {
+		err = save.Wait()
+	}
 	if err != nil {
 		err = fmt.Errorf("docker save %s: %w: %s", image, err, strings.TrimSpace(saveErr.String()))
 	}

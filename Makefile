@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images container-runtime drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults test bench bench-containers lint build tools doctor clean sample
+.PHONY: help images images-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap drill-kind test test-kind bench bench-containers lint build tools doctor clean sample
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -31,9 +31,34 @@ build/bin/images: FORCE
 images: build/bin/images ## make the images for drills in containers, where no registry answers; none that is unchanged
 	@images
 
+images-kubernetes: build/bin/images ## make the images for drills on clusters: at first Kubernetes and Argo CD are built from source, which takes minutes
+	@images kubernetes
+
 # Changes the configuration of Docker, so it never runs by itself.
 container-runtime: ## let privileged containers start where root lacks CAP_SYS_RESOURCE (changes /etc/docker/daemon.json)
 	@fixtures/container-runtime/install
+
+# What is on PATH already is taken; build/bin itself does not count, or a new version would never be built.
+ELSEWHERE = $(filter-out $(CURDIR)/build/bin,$(subst :, ,$(PATH)))
+absent = $(if $(wildcard $(addsuffix /$(1),$(ELSEWHERE))),,build/bin/$(1))
+
+tools-kubernetes: $(call absent,kubectl) $(call absent,helm) ## build kubectl and helm, where they are not on PATH
+tools-argocd: $(call absent,argocd) ## build Argo CD's command line, where it is not on PATH
+
+# Kubernetes as it was built for the node image is kubectl too, where it is called so.
+build/bin/kubectl: fixtures/tools/kubectl/go.mod fixtures/images/versions
+	@mkdir -p build/bin && rm -f $@
+	@if kubernetes=$$(fixtures/images/program --kept kubernetes 2>/dev/null); then cp "$$kubernetes" $@; else \
+		echo "building kubectl (once)" && . ./fixtures/images/versions && go build -C fixtures/tools/kubectl -trimpath -buildvcs=false \
+			-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$KUBERNETES" -o $(CURDIR)/$@ .; fi
+
+build/bin/helm: fixtures/tools/helm/go.mod
+	@echo "building helm (once)"
+	@go build -C fixtures/tools/helm -trimpath -buildvcs=false \
+		-ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=$$(go list -C fixtures/tools/helm -m -f '{{.Version}}' helm.sh/helm/v3)" -o $(CURDIR)/$@ helm.sh/helm/v3/cmd/helm
+
+build/bin/argocd: fixtures/images/versions
+	@argocd=$$(fixtures/images/program argocd) && mkdir -p build/bin && cp "$$argocd" $@
 
 doctor: build tools ## what this machine can run, and what is missing
 	@backout doctor
@@ -51,6 +76,16 @@ CONTAINERS = $(addprefix features/,containers/redeploys-by-tag.feature container
 drill-containers: PARALLEL = 1
 drill-containers: build tools ## run one drill in containers for each mechanism, fault and kind of trap
 	@backout run $(CONTAINERS) --tags @gate --env containers --parallel $(PARALLEL) --seed $(SEED)
+
+# One drill on kind for each mechanism and kind of trap, and a control of each kind. All of them are `make drill ENV=kind`.
+KIND = $(addprefix features/,kubernetes/rollout-undo.feature kubernetes/undo-to-a-revision.feature kubernetes/canary.feature kubernetes/configmap.feature \
+	kubernetes/flag-off.feature kubernetes/daemonset.feature kubernetes/statefulset-partition.feature kubernetes/readiness-probe.feature \
+	kubernetes/re-apply-proof.feature kubernetes/volume.feature controls/undoes-the-deployment.feature controls/undoes-twice.feature \
+	controls/leaves-the-last-applied.feature kubernetes/helm-rollback.feature kubernetes/helm-hook.feature database/drops-a-column.feature)
+
+drill-kind: PARALLEL = 1
+drill-kind: build tools tools-kubernetes ## run one drill on kind for each mechanism and kind of trap
+	@backout run $(KIND) --tags @gate --env kind --parallel $(PARALLEL) --seed $(SEED)
 
 # The data directories are in memory where there is room: other people's disks make latencies jump.
 drill-alone: export TMPDIR := $(or $(wildcard /dev/shm),/tmp)
@@ -84,6 +119,13 @@ show-5-faults: ## each fault 20 times: injected, observed, lifted, observed, wit
 	@mkdir -p build && CYCLES=20 go test -count 1 -timeout 60m -run TestFaultCycles -v ./harness/drill >build/faults.log; \
 		ended=$$?; grep -v '^=== RUN' build/faults.log; exit $$ended
 
+show-6-table: build tools tools-kubernetes ## every feature on kind, with verdicts and times; those that do not apply with the reason
+	-@backout run features --tags @gate --env kind --parallel 3 --seed $(SEED) --name table-kind
+
+show-6-gap: build tools tools-kubernetes ## 20 rollbacks by kubectl: how long after "command returned" users still got the bad release
+	@for seed in $$(seq 1 20); do backout run features/kubernetes/rollout-undo.feature --env kind --seed $$seed --reports build/gap --name $$seed >/dev/null || exit $$?; done
+	@jq -r '.clocks | [.command_returned - .started, (.last_bad_response // .command_returned) - .command_returned, .restored - .command_returned] | @tsv' build/gap/*/verdict.json
+
 test: doctor ## the tests
 	go vet ./...
 	go test -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other
@@ -91,6 +133,10 @@ test: doctor ## the tests
 	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
 	@for target in FuzzRead:./harness/service FuzzRead:./harness/evidence FuzzDecodeLine:./harness/evidence FuzzFeature:./scenarios; do \
 		go test -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime 5s "$${target#*:}" || exit $$?; done # nothing panics, whatever is read
+
+test-kind: doctor tools-kubernetes ## the tests that need a cluster of kind
+	BACKOUT_KIND=1 go test -count 1 -timeout 30m -run 'Kind|Cluster|DeadRun' ./harness/cmd/backout ./harness/environment/kubernetes
+	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
 
 ROWS ?= 10000000
 BENCH = BACKOUT=$(CURDIR)/build/bin/backout BACKOUT_ROWS=$(ROWS) go test -run '^$$' -benchtime 1x -timeout 60m -v

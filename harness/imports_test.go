@@ -19,8 +19,8 @@ var floors = []string{
 	"backout/scenarios",
 	"backout/harness/live",
 	"backout/harness/drill",
-	"backout/harness/environment/containers",
 	"backout/harness/environment/process",
+	"backout/harness/environment/kubernetes",
 	"backout/harness/environment/containers",
 	"backout/harness/environment/gateway",
 	"backout/harness/environment/database",
@@ -144,12 +144,14 @@ func TestTheEngineKnowsNoSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range samples {
-		names = append(names, regexp.QuoteMeta(filepath.Base(filepath.Dir(path))))
+		if name := filepath.Base(filepath.Dir(path)); name != "stand" { // a verb of which comments are full
+			names = append(names, regexp.QuoteMeta(name))
+		}
 	}
 	if len(names) < 2 {
 		t.Fatalf("found the samples %v only: the search is broken", names)
 	}
-	name := regexp.MustCompile(`(?i)\b(` + strings.Join(names, "|") + `)(\b|-[0-9])`)
+	name := regexp.MustCompile(`(?i)\b(` + strings.Join(names, "|") + `)(\b|-[0-9])` + "|[\"'`/]stand([\"'`/]|$)|\\bstand-[0-9]")
 	files := 0
 	for _, root := range []string{".", "../scenarios"} {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

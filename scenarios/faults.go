@@ -48,15 +48,18 @@ func (d *draft) disturb(f evidence.DeclaredFault, kind fault.Kind, form fault.Fo
 	if d.Plan == nil {
 		return fmt.Errorf("no plan is given yet, so there are no steps: say first: When it is rolled back by its plan")
 	}
-	on := fault.OnRegistry
-	if strings.Contains(form.Text, "{target}") || strings.Contains(form.Text, "{word}") {
+	on := kind.On[0]
+	switch {
+	case strings.Contains(form.Text, "{target}") || strings.Contains(form.Text, "{word}"):
 		var err error
-		if f.Of, on, err = d.target(words[0], strings.Contains(form.Text, "{word}")); err != nil {
+		if f.Of, on, err = d.target(words[0], on, strings.Contains(form.Text, "{word}")); err != nil {
 			return err
 		}
 		words = words[1:]
-	} else {
+	case on == fault.OnRegistry:
 		f.Of = d.Good.Name
+	default:
+		f.Of = on
 	}
 	if form.Unit != 0 {
 		n, err := number(words[0])
@@ -88,16 +91,23 @@ func (d *draft) disturb(f evidence.DeclaredFault, kind fault.Kind, form fault.Fo
 	return nil
 }
 
-// target is what a fault is done to, by the name that the environment gives it, and of what sort it is.
-func (d *draft) target(word string, service bool) (name, on string, err error) {
+// target is what a fault is done to, by the name that the environment gives it, and of what sort it is. A bare word is of the
+// sort that the kind of fault is about, or an instance or a node.
+func (d *draft) target(word, sort string, bare bool) (name, on string, err error) {
 	known := map[string]string{}
 	var names []string
+	if bare && sort == fault.OnRelease {
+		for _, r := range []*service.Release{d.Good, d.Bad} {
+			known[r.Name] = sort
+			names = append(names, r.Name)
+		}
+	}
 	for _, s := range d.running() {
 		switch {
-		case service && s.Database != nil:
-			known[s.Name] = fault.OnService
+		case bare && (sort == fault.OnPods || sort == fault.OnService && s.Database != nil):
+			known[s.Name] = sort
 			names = append(names, s.Name)
-		case !service:
+		case !bare:
 			for i := 1; i <= max(1, s.Instances); i++ {
 				n := fmt.Sprintf("%s-%d", s.Name, i)
 				known[n] = fault.OnInstance
@@ -105,7 +115,7 @@ func (d *draft) target(word string, service bool) (name, on string, err error) {
 			}
 		}
 	}
-	if !service && d.Service.Database != nil {
+	if !bare && d.Service.Database != nil {
 		known["the primary"] = fault.OnPrimary
 		names = append(names, "the primary")
 		if d.Streaming {

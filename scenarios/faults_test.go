@@ -60,6 +60,14 @@ func TestFaultsAreDeclared(t *testing.T) {
 		"the primary fails over to the streaming replica before step 2, for good": {Kind: "failover", Of: "streaming", Before: 2, ForGood: true, Text: "the primary fails over to the streaming replica"},
 		"the primary fails over to the streaming replica, which is 1 seconds behind before step 2, for good": {Kind: "failover", Of: "streaming", Seconds: 1, Before: 2, ForGood: true,
 			Text: "the primary fails over to the streaming replica, which is 1 seconds behind"},
+		"a pod of billing is killed before step 2":                                   {Kind: "pod", Of: "billing", Before: 2, Text: "a pod of billing is killed"},
+		"the worker is drained while it is rolled back":                              {Kind: "drain", Of: "worker", Before: 1, Text: "the worker is drained"},
+		"the kubelet of the worker is stopped before step 1, until step 1 has ended": {Kind: "kubelet", Of: "worker", Before: 1, Until: 1, Text: "the kubelet of the worker is stopped"},
+		"the image of v1 cannot be pulled while it is rolled back":                   {Kind: "image", Of: "v1", Before: 1, Text: "the image of v1 cannot be pulled"},
+		"the API server is paused before step 1, until step 1 has ended":             {Kind: "apiserver", Of: "cluster", Before: 1, Until: 1, Text: "the API server is paused"},
+		"the quota of pods is used up while it is rolled back":                       {Kind: "quota", Of: "namespace", Before: 1, Text: "the quota of pods is used up"},
+		"a disruption budget forbids to evict the pods of shop while it is rolled back": {Kind: "budget", Of: "shop", Before: 1,
+			Text: "a disruption budget forbids to evict the pods of shop"},
 	} {
 		s, err := compileWith(t, line)
 		if err != nil {
@@ -93,6 +101,9 @@ func TestWhatCannotBeDisturbedIsSaidBeforeAnythingStarts(t *testing.T) {
 		"the connections of shop to its database are slowed by 0 ms before step 1": "expected more than 0 ms",
 		"the clock of the primary is 1 seconds ahead before step 1":                "expected more than 1 s",
 		"the registry is down before step 1, for good":                             "takes nothing away",
+		"a pod of ledger is killed while it is rolled back":                        `there is no "ledger" in this drill; there are billing, shop`,
+		"the image of v3 cannot be pulled while it is rolled back":                 `there is no "v3" in this drill; there are v1, v2`,
+		"the quota of pods is used up before step 1, for good":                     "takes nothing away",
 		"the primary fails over to the streaming replica before step 2":            "what was promoted stays the primary",
 		"the primary fails over to shop-2 before step 2, for good":                 "it can be done to streaming only, and shop-2 is none",
 	} {

@@ -5,7 +5,7 @@ Feature: Control: an update that is stopped and not undone
 
   Background:
     Given the service "stand"
-    And 40 journeys per second by 20 users
+    And 60 journeys per second by 30 users
 
   Scenario: The last pod keeps the bad release
     When release "v2-misprints-in-order" is deployed over "v1-in-order"

@@ -5,7 +5,7 @@ Feature: Control: fresh pods in place of those that were good
 
   Background:
     Given the service "stand"
-    And 40 journeys per second by 20 users
+    And 60 journeys per second by 30 users
 
   Scenario: The canary stays
     When release "v2-misprints-canary" is deployed over "v1"

@@ -6,7 +6,7 @@ Feature: Rolling back a canary before the rest follows
 
   Background:
     Given the service "stand"
-    And 40 journeys per second by 20 users
+    And 60 journeys per second by 30 users
 
   Scenario: The canary goes and a pod of before comes
     When release "v2-misprints-canary" is deployed over "v1"

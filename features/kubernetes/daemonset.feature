@@ -5,11 +5,11 @@ Feature: Rolling back a DaemonSet whose pods are renewed when they are deleted
   undone, and then its pods are renewed one after the other.
 
   Background:
-    Given the service "stand"
+    Given the service "nodewatch"
     And 40 journeys per second by 20 users
 
   Scenario: Every node gets a pod of the old release
-    When release "v2-misprints-on-every-node" is deployed over "v1-on-every-node"
+    When release "v2-reads-swap" is deployed over "v1"
     Then users are harmed
     When it is rolled back by its plan
     Then service is restored within 5 minutes

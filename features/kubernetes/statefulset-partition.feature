@@ -6,7 +6,7 @@ Feature: Rolling back a StatefulSet that was updated in part
 
   Background:
     Given the service "stand"
-    And 40 journeys per second by 20 users
+    And 60 journeys per second by 30 users
 
   Scenario: The last pod is of the old revision again
     When release "v2-misprints-in-order" is deployed over "v1-in-order"

@@ -192,23 +192,28 @@ func (w stageWorld) Artefact(ctx context.Context, name string) error {
 	return w.env.Artefact(ctx, r)
 }
 
-// BenchmarkRollbackBesideTheBareScript takes a release back in containers by Backout's runner and by the bare commands of the
-// same plan, in turn, under the same traffic and probes, ROUNDS times; the spread of bare against bare says what can be
-// resolved.
+// BenchmarkRollbackBesideTheBareScript takes a release back by Backout's runner and by the bare commands of the same plan, in turn,
+// under the same traffic and probes; the spread of bare against bare says what can be resolved. On kind the commands are
+// `kubectl rollout undo` and `kubectl rollout status`.
 func BenchmarkRollbackBesideTheBareScript(b *testing.B) {
-	rounds := 7
+	for environment, rounds := range map[string]int{"containers": 7, "kind": 10} {
+		b.Run(environment, func(b *testing.B) { besideTheBareScript(b, environment, rounds) })
+	}
+}
+
+func besideTheBareScript(b *testing.B, where string, rounds int) {
 	ctx := context.Background()
 	path := filepath.Join(features, "services/fails-checkouts.feature")
-	o := scenarios.Options{Services: []string{services}, Options: drill.Options{Environment: "containers", Windows: "gate", Seed: 7, Version: "bench"}}
+	o := scenarios.Options{Services: []string{services}, Options: drill.Options{Environment: where, Windows: "gate", Seed: 7, Version: "bench"}}
 	all, err := scenarios.Load([]string{path}, "", o)
 	if err != nil {
 		b.Fatal(err)
 	}
 	s := all[0].Spec
-	if lacks := drill.Lacks("containers", &s); lacks != "" {
+	if lacks := drill.Lacks(where, &s); lacks != "" {
 		b.Skip(lacks)
 	}
-	env, err := drill.NewEnvironment("containers", drill.Place{Self: []string{os.Getenv("BACKOUT"), "ctl"}, Gateway: []string{os.Getenv("BACKOUT"), "gateway"}})
+	env, err := drill.NewEnvironment(where, drill.Place{Self: []string{os.Getenv("BACKOUT"), "ctl"}, Gateway: []string{os.Getenv("BACKOUT"), "gateway"}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -257,7 +262,7 @@ func BenchmarkRollbackBesideTheBareScript(b *testing.B) {
 		return nil
 	}
 	timed := func(take func() error) float64 {
-		if err := runner.Rollout(ctx, s.Bad, "containers"); err != nil {
+		if err := runner.Rollout(ctx, s.Bad, where); err != nil {
 			b.Fatal(err)
 		}
 		begun := time.Now()

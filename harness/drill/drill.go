@@ -67,6 +67,9 @@ type Drill struct {
 	mu    sync.Mutex // guards facts
 	facts *verdict.Facts
 
+	life context.Context // ends when the environment says that the drill cannot go on
+	end  context.CancelCauseFunc
+
 	began    time.Time
 	decided  bool
 	refused  error // the plan's pre-check stopped it
@@ -91,12 +94,14 @@ func New(spec *Spec, o Options) *Drill {
 	if o.Dir != nil {
 		dir = o.Dir(spec)
 	}
-	return &Drill{spec: spec, o: o, dir: dir, facts: verdict.New(), began: time.Now()}
+	d := &Drill{spec: spec, o: o, dir: dir, facts: verdict.New(), began: time.Now()}
+	d.life, d.end = context.WithCancelCause(context.Background())
+	return d
 }
 
 // Deploy provisions the environment, measures the steady state, and deploys the release over the good one.
 func (d *Drill) Deploy(ctx context.Context) error {
-	return d.guard(func() error {
+	return d.guard(ctx, func(ctx context.Context) error {
 		if err := d.provision(ctx); err != nil {
 			return err
 		}
@@ -109,7 +114,7 @@ func (d *Drill) Deploy(ctx context.Context) error {
 
 // Decide waits until the release has shown what it states, and decides to roll back.
 func (d *Drill) Decide(ctx context.Context) error {
-	return d.guard(func() error {
+	return d.guard(ctx, func(ctx context.Context) error {
 		if d.decided {
 			return nil
 		}
@@ -123,7 +128,7 @@ func (d *Drill) RollBack(ctx context.Context) error {
 	if err := d.Decide(ctx); err != nil {
 		return err
 	}
-	return d.guard(func() error {
+	return d.guard(ctx, func(ctx context.Context) error {
 		if err := d.rollBack(ctx); err != nil {
 			return fmt.Errorf("roll back: %w", err)
 		}
@@ -146,7 +151,7 @@ func (d *Drill) RollBack(ctx context.Context) error {
 }
 
 // guard keeps the first error of a phase: Finish says with it that the harness broke, or was interrupted.
-func (d *Drill) guard(phase func() error) (err error) {
+func (d *Drill) guard(ctx context.Context, phase func(context.Context) error) (err error) {
 	if d.broke != nil {
 		return d.broke
 	}
@@ -155,10 +160,16 @@ func (d *Drill) guard(phase func() error) (err error) {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the harness broke: %v\n%s", p, debug.Stack())
 		}
+		if why := context.Cause(d.life); why != nil {
+			err = fmt.Errorf("the environment ended the drill: %w", why)
+		}
 		d.broke = d.clean(err)
 		err = d.broke
 	}()
-	return phase()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(d.life, func() { cancel(context.Cause(d.life)) })()
+	return phase(ctx)
 }
 
 // cleaned is an error whose text holds no secret: it goes to the terminal and into reports.

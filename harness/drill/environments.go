@@ -30,6 +30,7 @@ func kinds() map[string]kind {
 		service.InProcesses:  {start: process.New, lacks: process.Lacks},
 		service.InContainers: {start: containers.New, lacks: containers.Lacks, clean: containers.Clean},
 		kubernetes.Name:      {start: kubernetes.New, lacks: kubernetes.Lacks, clean: kubernetes.Clean},
+		kubernetes.InCluster: {start: kubernetes.NewExisting, lacks: kubernetes.LacksExisting, clean: kubernetes.CleanExisting},
 	}
 }
 
@@ -51,6 +52,11 @@ func Clean(ctx context.Context, dir string) ([]string, error) {
 		}
 	}
 	return environment.Clean(ctx, dir, cleaners)
+}
+
+// RemoveClusters removes the clusters that were made for drills and stay for later ones.
+func RemoveClusters(ctx context.Context, place Place) ([]string, error) {
+	return kubernetes.RemoveClusters(ctx, place)
 }
 
 // NewEnvironment makes an environment by name; nothing is started yet.

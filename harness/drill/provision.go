@@ -83,6 +83,8 @@ func (d *Drill) provision(ctx context.Context) error {
 			Streaming: d.spec.Streaming, Logical: d.spec.Logical, Synchronous: d.spec.Synchronous, Rows: d.spec.Rows, Faults: d.spec.FaultKinds(),
 			Progress: func(text string) { d.tell(Progress{Phase: "provisioned", Text: text}) },
 			Put:      func(k evidence.Kind) { d.log.Put(k) },
+			End:      d.end,
+			Now:      d.log.Now,
 		})
 		if err != nil {
 			return err

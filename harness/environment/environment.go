@@ -21,6 +21,15 @@ type Options struct {
 	Gateway     []string          // the command that runs gateway.Run in a container; empty: this program with "gateway"
 	Self        []string          // the command that runs control.Client, to which its arguments are added; empty: this program with "ctl"
 	Progress    func(text string) // tells people what takes long, when Need.Progress is nil; may be nil
+
+	// Of a cluster that exists; other environments do not look at them.
+	Context    string   // of the kubeconfig; never the current one unless it is named
+	Namespace  string   // that the drill happens in, and leaves as it found it
+	Kubeconfig string   // the file; empty: those that kubectl reads
+	Forbid     []string // patterns of contexts, clusters, servers and namespaces in which no drill happens, over prod
+	MaxPods    int      // of the drill; 0: kubernetes.DefaultMaxPods
+	MaxShare   int      // percent of the namespace's pods, and of its quota, that are the drill's; 0: kubernetes.DefaultMaxShare
+	Registry   string   // HOST/PREFIX to which images are pushed, and from which the cluster pulls them; empty: they are loaded into nodes of kind
 }
 
 // Need is what a drill wants provisioned.
@@ -36,6 +45,8 @@ type Need struct {
 	Faults      []string                    // kinds of fault that the drill declares: what they need is prepared
 	Progress    func(text string)           // tells people what takes long; may be nil
 	Put         func(evidence.Kind)         // writes into the log what the environment itself observes, pods and endpoints; may be nil
+	End         func(why error)             // ends the drill, which cannot go on safely; may be nil
+	Now         func() evidence.Offset      // the drill's clock, for gaps in what is written with Put; nil where that is
 }
 
 // Environment is a place where one drill happens. It starts nothing before Provision and leaves nothing after Destroy.

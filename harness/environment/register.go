@@ -44,11 +44,14 @@ const (
 type Entry struct {
 	Kind  string `json:"kind"`
 	Name  string `json:"name,omitempty"`
-	Path  string `json:"path,omitempty"`  // of a directory
+	Path  string `json:"path,omitempty"`  // of a directory, or a kubeconfig
 	PID   int    `json:"pid,omitempty"`   // of a process, which also leads a process group of this number
 	Start uint64 `json:"start,omitempty"` // its start time in clock ticks since boot: field 22 of /proc/PID/stat
 	Boot  string `json:"boot,omitempty"`  // /proc/sys/kernel/random/boot_id: numbers and ticks mean nothing after a reboot
 	Done  bool   `json:"done,omitempty"`  // it is gone again
+
+	Context string `json:"context,omitempty"` // of a namespace in a cluster that exists: how it is reached; Path is the kubeconfig then
+	Server  string `json:"server,omitempty"`  // and where that led to
 }
 
 const (
@@ -301,7 +304,7 @@ func cleanRun(ctx context.Context, file *os.File, cleaners map[string]Cleaner) (
 		if clean == nil {
 			return removed, fmt.Errorf("%s are registered, which this program cannot remove", e.Kind)
 		}
-		lines, err := clean(ctx, token)
+		lines, err := clean(ctx, token, e)
 		removed = append(removed, lines...)
 		if err != nil {
 			return removed, err
@@ -335,8 +338,9 @@ func cleanRun(ctx context.Context, file *os.File, cleaners map[string]Cleaner) (
 	return removed, errors.Join(errs...)
 }
 
-// Cleaner removes what a dead run of this token has left of one kind, and returns a line for each thing that it removed.
-type Cleaner func(ctx context.Context, token string) (removed []string, err error)
+// Cleaner removes what a dead run of this token has left of one kind, by one of its entries, and returns a line for each thing
+// that it removed.
+type Cleaner func(ctx context.Context, token string, e Entry) (removed []string, err error)
 
 // readRegister returns what was registered and is not done. The last line may be cut off: what it would have said was
 // not started yet.

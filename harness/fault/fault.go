@@ -38,6 +38,8 @@ type Kind struct {
 	On    []string // what it can be done to: OnInstance, OnPrimary ...
 	// Removes says that it may be for good: what it is done to then takes part no more.
 	Removes bool
+	// Wide says that it disturbs more than the drill that declares it, so that the drill must have the place to itself.
+	Wide bool
 	// Needs is what the environment must be able to do, in words that follow "cannot".
 	Needs string
 	// Can says whether an environment can.
@@ -47,7 +49,8 @@ type Kind struct {
 	New     func(w World, d evidence.DeclaredFault) Fault
 }
 
-// Form is how a feature says it: {target} is an instance or a node, {word} a service, {n} a number of Units.
+// Form is how a feature says it: {target} is an instance or a node, {word} a service or, by what it can be done to, a release,
+// {n} a number of Units.
 type Form struct {
 	Text string
 	Unit float64 // in seconds; 0: there is no number
@@ -61,13 +64,19 @@ const (
 	OnLogical   = "logical"
 	OnService   = "service"
 	OnRegistry  = "registry"
+	OnPods      = "the pods of a service"
+	OnRelease   = "a release"
+	OnWorker    = "worker"
+	OnCluster   = "cluster"
+	OnNamespace = "namespace"
 )
 
 func machines() []string { return []string{OnInstance, OnPrimary, OnStreaming, OnLogical} }
 
 // Kinds is the list.
 func Kinds() []Kind {
-	return []Kind{pause(), kill(), cut(), slow(), drop(), disk(), lag(), reader(), clock(), registry(), failover()}
+	return []Kind{pause(), kill(), cut(), slow(), drop(), disk(), lag(), reader(), clock(), registry(), failover(),
+		pod(), drain(), kubelet(), image(), apiServer(), quota(), budget()}
 }
 
 // Find is the kind of a declared fault.
@@ -91,6 +100,8 @@ func Lacks(p Place, declared []evidence.DeclaredFault) string {
 			return err.Error()
 		case k.Can != nil && !k.Can(p):
 			return fmt.Sprintf("it cannot %s, so it cannot be that %s", k.Needs, d.Text)
+		case p.Nameless && slices.Contains(k.On, OnInstance) && !slices.Contains([]string{OnPrimary, OnStreaming, OnLogical}, d.Of):
+			return fmt.Sprintf("its instances have no names before they are there, so it cannot be that %s", d.Text)
 		}
 	}
 	return ""
@@ -133,6 +144,11 @@ func (w World) node(name string) (service.Node, error) {
 	return service.Node{}, fmt.Errorf("there is no node %s", name)
 }
 
+// Wide says whether one of these kinds disturbs more than the drill that declares it.
+func Wide(kinds []string) bool {
+	return slices.ContainsFunc(Kinds(), func(k Kind) bool { return k.Wide && slices.Contains(kinds, k.Name) })
+}
+
 func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 
 // How long observing may take.
@@ -143,8 +159,11 @@ const (
 
 // Settles is how long a fault may take until it can be seen in force.
 func Settles(d evidence.DeclaredFault) time.Duration {
-	if d.Kind == "lag" {
+	switch d.Kind {
+	case "lag":
 		return 10*time.Second + duration(d.Seconds)
+	case "quota":
+		return 30 * time.Second // until the cluster has counted for the first time
 	}
 	return 10 * time.Second
 }

@@ -43,6 +43,65 @@ type Place struct {
 	StopRegistry, StartRegistry func(ctx context.Context) error
 	// Pull says whether the image of a release can be pulled now: nil, or why it cannot.
 	Pull func(ctx context.Context, release string) error
+
+	// Nameless says that no instance has a name before it is there, as pods have none.
+	Nameless bool
+	// KillPod ends one of the pods of a service that serve, without notice.
+	KillPod func(ctx context.Context, service string) (Pod, error)
+	// Pods are those of a service now.
+	Pods func(ctx context.Context, service string) ([]Pod, error)
+
+	// Drain has nothing new placed on the machine beside the one that holds the database, and what is there move as far as
+	// disruption budgets allow it. Undrain opens it again.
+	Drain, Undrain func(ctx context.Context) error
+	// StopKubelet stops what starts and ends pods on that machine. What runs on it goes on.
+	StopKubelet, StartKubelet func(ctx context.Context) error
+	// Worker is what that machine is like now.
+	Worker func(ctx context.Context) (Worker, error)
+
+	// HideImage takes the image of a release from all machines on which pods run, and nobody publishes it. ShowImage puts it
+	// back.
+	HideImage, ShowImage func(ctx context.Context, release string) error
+	// HasImage is on how many of the machines it is.
+	HasImage func(ctx context.Context, release string) (on, of int, err error)
+
+	// PauseAPI stops the API server of the cluster as a machine does that has no time for it: connections to it come about,
+	// and no answer comes.
+	PauseAPI, ResumeAPI func(ctx context.Context) error
+	// API is what its process is doing, and why it does not answer; empty: it does.
+	API func(ctx context.Context) (is State, silent string, err error)
+
+	// LimitPods allows as many pods as there are now, and UnlimitPods any number.
+	LimitPods, UnlimitPods func(ctx context.Context) error
+	// PodLimit tries whether one more pod would be let in, which changes nothing.
+	PodLimit func(ctx context.Context) (PodLimit, error)
+
+	// ForbidEviction has the disruption budgets of a service allow none, and AllowEviction what they did before.
+	ForbidEviction, AllowEviction func(ctx context.Context, service string) error
+	// MayEvict says why a pod of the service may not be evicted now; empty: it may.
+	MayEvict func(ctx context.Context, service string) (refused string, err error)
+}
+
+// Pod is one of a service.
+type Pod struct {
+	Name  string
+	ID    string // of this pod alone: a later one may have its name
+	Ready bool
+}
+
+// PodLimit is how many pods there may be.
+type PodLimit struct {
+	Used, Hard int    // 0 of 0: any number
+	Refused    string // why one more is not let in now; empty: it is
+}
+
+// Worker is a machine on which pods run.
+type Worker struct {
+	Name    string
+	Open    bool  // new pods may be placed on it
+	Pods    int   // that a drain moves
+	Kubelet State // of what starts and ends them
+	Ready   bool  // as the cluster sees it, which takes a while
 }
 
 // State is what the processes of an instance or a node are doing.

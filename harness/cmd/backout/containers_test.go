@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"backout/harness/drill"
 	"backout/harness/environment/containers"
 	"backout/harness/verdict"
 )
@@ -113,8 +115,15 @@ func TestNothingRemains(t *testing.T) {
 		t.Skip("it is run last of all: BACKOUT_LAST=1")
 	}
 	if containers.Answers() == "" {
+		// Clusters stay for later drills, until that is taken back.
+		if _, err := drill.RemoveClusters(context.Background(), drill.Place{}); err != nil {
+			t.Error(err)
+		}
 		if left := labelled(t); len(left) > 0 {
 			t.Errorf("left in Docker: %v", left)
+		}
+		if nodes, err := exec.Command("docker", "ps", "-aq", "--filter", "label=io.x-k8s.kind.cluster", "--filter", "name=backout-").Output(); err != nil || len(nodes) > 0 {
+			t.Errorf("nodes of clusters are left: %s %v", nodes, err)
 		}
 	}
 	folders, err := filepath.Glob(filepath.Join(os.TempDir(), "backout-*", ".backout-token"))

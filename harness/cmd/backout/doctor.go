@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,18 +85,24 @@ func diagnose(ctx context.Context, postgresDir string) []diagnosis {
 		}
 		all = append(all, d)
 	}
-	return append(all, diagnoseContainers(ctx)...)
+	return slices.Concat(all, diagnoseContainers(ctx), diagnoseKubernetes(ctx))
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func cleanCommand() *cobra.Command {
-	return &cobra.Command{
+	var clusters bool
+	c := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what a crashed run left behind",
-		Long:  "Stop the processes and remove the directories of runs that are no longer alive. Living runs are left alone.",
+		Long: `Stop the processes and remove the directories, containers and namespaces of runs that are no longer alive. Living runs are left
+alone. A cluster of kind that was made for drills stays for later ones, unless --clusters is given.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			removed, err := clean(c.Context())
+			if clusters {
+				more, wrong := drill.RemoveClusters(c.Context(), drill.Place{})
+				removed, err = append(removed, more...), errors.Join(err, wrong)
+			}
 			for _, what := range removed {
 				fmt.Fprintln(c.OutOrStdout(), what)
 			}
@@ -104,6 +112,8 @@ func cleanCommand() *cobra.Command {
 			return err
 		},
 	}
+	c.Flags().BoolVar(&clusters, "clusters", false, "also remove the clusters of kind that were made for drills and that no drill uses now")
+	return c
 }
 
 // clean removes what dead runs have left, and says what that was.

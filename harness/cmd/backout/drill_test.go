@@ -28,6 +28,9 @@ type machine struct {
 	dir  string
 	env  []string
 	in   string // the environment; empty: process
+
+	drill string   // FILE or FILE:LINE; empty: that of drillText
+	flags []string // of run, over its own
 }
 
 func (m machine) place() string { return cmp.Or(m.in, "process") }

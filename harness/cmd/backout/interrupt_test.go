@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -47,7 +48,8 @@ func (m machine) during(phase string, do func()) (code int, stderr string) {
 
 func (m machine) start(phase string, do func(*exec.Cmd)) (code int, stderr string) {
 	m.t.Helper()
-	c := m.command("run", m.feature()+":8", "--reports", filepath.Join(m.dir, "reports"), "--json", "--seed", "7", "--env", m.place())
+	args := []string{"run", cmp.Or(m.drill, m.feature()+":8"), "--reports", filepath.Join(m.dir, "reports"), "--json", "--seed", "7", "--env", m.place()}
+	c := m.command(append(args, m.flags...)...)
 	out, err := c.StdoutPipe()
 	if err != nil {
 		m.t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"backout/harness/drill"
 	"backout/harness/environment"
+	"backout/harness/environment/kubernetes"
 	"backout/harness/verdict"
 	"backout/scenarios"
 )
@@ -28,11 +29,12 @@ type flags struct {
 	json               bool
 	postgres           string
 	fetch              bool
+	place              drill.Place // of a cluster that exists
 }
 
 func (f *flags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.tags, "tags", "", "only scenarios with these tags, as godog reads them: '@gate && ~@control'")
-	c.Flags().StringVar(&f.env, "env", "process", "where the drill happens: process or containers")
+	c.Flags().StringVar(&f.env, "env", "process", "where the drill happens: process, containers, kind, or cluster, which exists")
 	c.Flags().StringVar(&f.windows, "windows", "gate", "how long service must stay restored: gate (10 s) or quarterly (60 s)")
 	c.Flags().StringSliceVar(&f.services, "services", []string{".", "services", "fixtures/services"}, "folders in which services are looked for")
 	c.Flags().Int64Var(&f.seed, "seed", 0, "seed of users, values and keys; 0 draws one and prints it")
@@ -64,6 +66,13 @@ func (f *flags) addRun(c *cobra.Command) {
 	c.Flags().StringVar(&f.name, "name", "", "name of the set's folder; the default is taken from what is run")
 	c.Flags().BoolVar(&f.json, "json", false, "progress and results as lines of JSON on standard output")
 	c.Flags().StringVar(&f.postgres, "postgres", "", "folder of PostgreSQL's programs; found by itself when not given")
+	c.Flags().StringVar(&f.place.Context, "context", "", "of a cluster that exists: the kubeconfig's context; the current one is never taken by itself")
+	c.Flags().StringVar(&f.place.Namespace, "namespace", "", "of a cluster that exists: the namespace of the drill, which carries backout.io/drills=permitted")
+	c.Flags().StringVar(&f.place.Kubeconfig, "kubeconfig", "", "the kubeconfig of a cluster that exists; unless given, what kubectl reads; it is never written")
+	c.Flags().StringArrayVar(&f.place.Forbid, "forbid", nil, "pattern of contexts, clusters, servers and namespaces in which no drill happens, over prod, which stays forbidden")
+	c.Flags().IntVar(&f.place.MaxPods, "max-pods", kubernetes.DefaultMaxPods, "in a cluster that exists: how many pods a drill may have")
+	c.Flags().IntVar(&f.place.MaxShare, "max-share", kubernetes.DefaultMaxShare, "in a cluster that exists: the percent of the namespace's pods, and of its quota, that may be the drill's")
+	c.Flags().StringVar(&f.place.Registry, "registry", "", "HOST/PREFIX to which images are pushed and from which a cluster that exists pulls them")
 	c.Flags().BoolVar(&f.fetch, "fetch", true, "fetch PostgreSQL's programs into the cache when the machine has none; --fetch=false forbids it")
 }
 
@@ -109,6 +118,11 @@ func runSet(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 	if f.parallel < 1 {
 		return broke(fmt.Errorf("--parallel %d: expected at least 1", f.parallel))
 	}
+	if f.env == kubernetes.InCluster { // before reports are begun
+		if err := kubernetes.Named(f.place); err != nil {
+			return broke(err)
+		}
+	}
 	o.Set = filepath.Join(f.reports, time.Now().Format("20060102-150405")+"-"+f.name)
 	if err := os.MkdirAll(o.Set, 0o755); err != nil {
 		return broke(fmt.Errorf("make the folder of the reports: %w", err))
@@ -129,9 +143,9 @@ func runSet(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 		return broke(err)
 	}
 	o.Start = func() (environment.Environment, error) {
-		return drill.NewEnvironment(f.env, drill.Place{
-			PostgresDir: f.postgres, Fetch: f.fetch, Self: []string{self, "ctl"}, Progress: show.note,
-		})
+		place := f.place
+		place.PostgresDir, place.Fetch, place.Self, place.Progress = f.postgres, f.fetch, []string{self, "ctl"}, show.note
+		return drill.NewEnvironment(f.env, place)
 	}
 	// A run that was killed may hold ports, memory and disk that this one needs.
 	removed, err := clean(ctx)

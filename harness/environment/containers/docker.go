@@ -421,7 +421,7 @@ func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token s
 }
 
 // Clean removes what a dead run has left of containers, networks and volumes.
-func Clean(ctx context.Context, token string) ([]string, error) {
+func Clean(ctx context.Context, token string, _ environment.Entry) ([]string, error) {
 	docker, err := reach(ctx)
 	if err != nil {
 		return nil, err

@@ -78,6 +78,12 @@ func (w *Workshop) Redis(ctx context.Context) (string, error) {
 	return w.stage.use.redis, w.stage.have(ctx, w.stage.use.redis)
 }
 
+// Node is the image of clusters' nodes, which is here afterwards.
+func (w *Workshop) Node(ctx context.Context) (string, error) {
+	image := Node(ctx)
+	return image, w.stage.have(ctx, image)
+}
+
 // Versions are those of the conditions of a run.
 func (w *Workshop) Versions() map[string]string { return w.stage.Versions() }
 

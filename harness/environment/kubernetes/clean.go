@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,7 +20,7 @@ import (
 const Name = "kind"
 
 // Clean removes what a dead run has left: clusters that are not whole, and its namespaces in those that are.
-func Clean(ctx context.Context, token string) (removed []string, err error) {
+func Clean(ctx context.Context, token string, _ environment.Entry) (removed []string, err error) {
 	c, err := ofCache("")
 	if err != nil {
 		return nil, err
@@ -105,7 +106,10 @@ func (c clusters) all() (names []string) {
 // ifWhole connects to a cluster that is whole. One that is not, and that nobody makes, is given with its lock.
 func (c clusters) ifWhole(ctx context.Context, name string) (*cluster, *os.File, error) {
 	if _, is := c.noted(name); is {
-		lock, err := artefact.LockFile(ctx, c.path(name, ".lock"), unix.LOCK_SH, nil)
+		// A drill that has it to itself holds it for minutes: what is left there is removed another time.
+		within, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		lock, err := artefact.LockFile(within, c.path(name, ".lock"), unix.LOCK_SH, nil)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -50,9 +50,10 @@ type clone struct {
 	stage *stage
 	name  string
 
-	mu    sync.Mutex
-	parts []string
-	ports []*nodePort
+	mu     sync.Mutex
+	parts  []string
+	ports  []*nodePort
+	spares []spare
 }
 
 func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
@@ -78,11 +79,18 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 		}
 	}
 	running := wiring.ThatRun(s.need, service.InKubernetes)
+	at := map[*service.Service]string{}
 	for _, of := range running {
 		name := c.name + "-" + of.Name
 		w.URLs[of.Name] = fmt.Sprintf("http://%s:%d", name, of.Kubernetes.Port)
-		// Before any pod asks for it: that a name is not known is remembered for half a minute.
-		if err := c.service(ctx, name, of.Kubernetes.Port, 0); err != nil {
+		// By a NodePort, which kube-proxy opens together with the address inside: one who is reached by it is reached by the
+		// others, too. Before any pod asks for it: that a name is not known is remembered for half a minute.
+		port, local, err := c.port(ctx, name, of.Kubernetes.Port)
+		if err != nil {
+			return nil, err
+		}
+		at[of] = here(local)
+		if err := c.service(ctx, name, of.Kubernetes.Port, port); err != nil {
 			return nil, err
 		}
 	}
@@ -90,11 +98,10 @@ func (c *clone) start(ctx context.Context) (*environment.Clone, error) {
 	var mu sync.Mutex
 	for _, of := range running {
 		g.Go(func() error {
-			at, err := c.instance(ctx, of, c.name+"-"+of.Name, w)
 			mu.Lock()
-			defer mu.Unlock()
-			out.URLs[of.Name] = at
-			return err
+			out.URLs[of.Name] = at[of]
+			mu.Unlock()
+			return c.instance(ctx, of, c.name+"-"+of.Name, at[of], w)
 		})
 	}
 	return out, g.Wait()
@@ -118,23 +125,35 @@ func (c *clone) pod(ctx context.Context, name, image string, command []string, e
 	if _, err := api.Secrets(c.stage.namespace).Create(ctx, secret(name, hidden), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the Secret %s: %w", name, err)
 	}
-	pod := &corev1.Pod{ObjectMeta: named(name), Spec: container(name, image, command, env)}
+	pod := &corev1.Pod{ObjectMeta: named(name), Spec: c.stage.container(name, image, command, env)}
 	if _, err := api.Pods(c.stage.namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the pod %s: %w", name, err)
 	}
 	return nil
 }
 
-// port leases one more NodePort.
-func (c *clone) port(ctx context.Context) (int, error) {
+// port leases one more NodePort for a part, and says which port of 127.0.0.1 leads to it. Where there are none, a spare way of the
+// gateway is led to the part's Service.
+func (c *clone) port(ctx context.Context, part string, inside int) (number, at int, err error) {
+	if t := c.stage.there; t != nil {
+		w, err := t.takeSpare()
+		if err != nil {
+			return 0, 0, err
+		}
+		c.mu.Lock()
+		c.spares = append(c.spares, w)
+		c.mu.Unlock()
+		_, err = c.stage.remote.Order(ctx, "lead", strconv.Itoa(w.inside), fmt.Sprintf("%s:%d", part, inside))
+		return 0, w.port, err
+	}
 	leases, err := c.stage.cluster.leasePorts(ctx, 1)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ports = append(c.ports, leases...)
-	return leases[0].number, nil
+	return leases[0].number, c.stage.cluster.ports[leases[0].number], nil
 }
 
 func (c *clone) node(ctx context.Context, name string) (database.Node, error) {
@@ -151,7 +170,7 @@ func (c *clone) node(ctx context.Context, name string) (database.Node, error) {
 	if err != nil {
 		return database.Node{}, err
 	}
-	port, err := c.port(ctx)
+	port, at, err := c.port(ctx, name, postgresPort)
 	if err != nil {
 		return database.Node{}, err
 	}
@@ -162,7 +181,7 @@ func (c *clone) node(ctx context.Context, name string) (database.Node, error) {
 	if err := c.pod(ctx, name, data.Name, []string{"sh", "-c", containers.StartNode}, env, map[string]string{"CONF": conf}); err != nil {
 		return database.Node{}, err
 	}
-	n := database.Node{Host: "127.0.0.1", Port: s.cluster.ports[port], InHost: name, InPort: postgresPort}
+	n := database.Node{Host: "127.0.0.1", Port: at, InHost: name, InPort: postgresPort}
 	err = s.whileRuns(ctx, name, name+" accepts connections", func(ctx context.Context) error {
 		_, err := database.Ask[int](ctx, n.URL(data.Password, "postgres"), "select 1")
 		return err
@@ -179,7 +198,7 @@ func (c *clone) cache(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	port, err := c.port(ctx)
+	port, at, err := c.port(ctx, name, redisPort)
 	if err != nil {
 		return err
 	}
@@ -189,44 +208,28 @@ func (c *clone) cache(ctx context.Context, name string) error {
 	if err := c.pod(ctx, name, image, redisCommand(), nil, map[string]string{"CONF": s.redisConf()}); err != nil {
 		return err
 	}
-	return redisAnswers(ctx, name, cacheprogram.URL("127.0.0.1", s.cluster.ports[port], s.password, 0))
+	return redisAnswers(ctx, name, cacheprogram.URL("127.0.0.1", at, s.password, 0))
 }
 
-func (c *clone) instance(ctx context.Context, of *service.Service, name string, w wiring.Wiring) (string, error) {
+func (c *clone) instance(ctx context.Context, of *service.Service, name, at string, w wiring.Wiring) error {
 	s := c.stage
 	r := wiring.Release(s.need, of)
 	if _, err := s.release(ctx, of, r, nil); err != nil {
-		return "", err
+		return err
 	}
 	_, secrets, err := of.SecretValues()
 	if err != nil {
-		return "", err
+		return err
 	}
 	own := map[string]string{"address": fmt.Sprintf("0.0.0.0:%d", of.Kubernetes.Port), "release": r.Name, "instance": name, "data": "/tmp"}
 	env, err := w.Environ(of, own, secrets)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := c.pod(ctx, name, s.images.repository(of)+":"+r.Name, nil, nil, env); err != nil {
-		return "", err
+		return err
 	}
-	at := fmt.Sprintf("%s/%s/%d", s.pods.at, name, of.Kubernetes.Port)
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
-	return at, s.whileRuns(ctx, name, name+" is ready", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, at+of.Ready, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		resp.Body.Close()
-		if resp.StatusCode/100 != 2 {
-			return fmt.Errorf("its readiness check answered %s", resp.Status)
-		}
-		return nil
-	})
+	return s.whileRuns(ctx, name, name+" is ready", func(ctx context.Context) error { return answers(ctx, at+of.Ready) })
 }
 
 // end removes the clone. What it cannot remove goes with the namespace.
@@ -252,6 +255,10 @@ func (c *clone) end() error {
 		l.close()
 	}
 	c.ports = nil
+	for _, w := range c.spares {
+		c.stage.there.giveBack(w)
+	}
+	c.spares = nil
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close %s: %w", c.name, err)
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -38,7 +39,7 @@ type cluster struct {
 	rest       *rest.Config
 	client     kubernetes.Interface
 	made       time.Duration // how long it took to make; 0: it was there
-	lock       *os.File      // shared: nobody deletes it meanwhile
+	lock       *os.File      // nobody deletes it meanwhile, and nobody else uses it if it is had alone
 }
 
 // What is mapped when a cluster is made, since kind cannot map more later: enough for five drills side by side.
@@ -71,14 +72,26 @@ type clusters struct {
 
 func (c clusters) path(name, ending string) string { return filepath.Join(c.dir, name+ending) }
 
-// nameOf tells clusters of different caches and sizes apart: two people on one machine do not share one.
-func (c clusters) nameOf(workers int) string {
-	sum := sha256.Sum256([]byte(c.dir))
-	return fmt.Sprintf("backout-%x-%d", sum[:3], workers+1)
+// shape is what sort of cluster a drill needs.
+type shape struct {
+	Workers int
+	// Alone: no other drill uses it meanwhile. It is another cluster than the one that drills share, so that drills that
+	// disturb a whole cluster wait for each other only.
+	Alone bool
 }
 
-// open returns a cluster with so many workers, which is made if it is not there. register is told before that.
-func (c clusters) open(ctx context.Context, image string, workers int, register func(name string) error) (_ *cluster, err error) {
+// nameOf tells clusters of different caches and shapes apart: two people on one machine do not share one.
+func (c clusters) nameOf(of shape) string {
+	sum := sha256.Sum256([]byte(c.dir))
+	name := fmt.Sprintf("backout-%x-%d", sum[:3], of.Workers+1)
+	if of.Alone {
+		name += "-alone"
+	}
+	return name
+}
+
+// open returns a cluster of a shape, which is made if it is not there. register is told before that.
+func (c clusters) open(ctx context.Context, image string, of shape, register func(name string) error) (_ *cluster, err error) {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -86,11 +99,16 @@ func (c clusters) open(ctx context.Context, image string, workers int, register 
 	if err != nil {
 		return nil, fmt.Errorf("the node image %s is not here: run make images-kubernetes: %w", image, err)
 	}
-	want := recipe{Format: 1, Image: id, Workers: workers}
-	name := c.nameOf(workers)
+	want := recipe{Format: 1, Image: id, Workers: of.Workers}
+	name := c.nameOf(of)
 	waiting := func() { c.say("waiting for another run that makes the cluster " + name) }
+	how := unix.LOCK_SH
+	if of.Alone {
+		how = unix.LOCK_EX
+		waiting = func() { c.say("waiting for another drill that has the cluster " + name + " to itself") }
+	}
 	for {
-		lock, err := artefact.LockFile(ctx, c.path(name, ".lock"), unix.LOCK_SH, waiting)
+		lock, err := artefact.LockFile(ctx, c.path(name, ".lock"), how, waiting)
 		if err != nil {
 			return nil, err
 		}
@@ -169,6 +187,11 @@ func (c clusters) make(ctx context.Context, name, image string, want recipe, reg
 	}
 	if err := k.ready(ctx); err != nil {
 		return 0, err
+	}
+	if want.Workers > 0 {
+		if err := k.openPlane(ctx); err != nil {
+			return 0, err
+		}
 	}
 	text, err := json.Marshal(note{Recipe: want, Network: noNetwork != nil})
 	if err != nil {
@@ -296,6 +319,9 @@ func (c clusters) load(ctx context.Context, name string) (*cluster, error) {
 			return nil, err
 		}
 	}
+	if err := c.mend(ctx, k); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if _, err := k.client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
@@ -311,6 +337,18 @@ func (k *cluster) ready(ctx context.Context) error {
 	return environment.Until(ctx, "the nodes and the network of the cluster are ready", func(ctx context.Context) error { return k.isReady(ctx) })
 }
 
+func nodeReady(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// openPlane has services' pods placed on the machine of the control plane as well, as they are where it is the only one.
+func (k *cluster) openPlane(ctx context.Context) error {
+	_, err := k.client.CoreV1().Nodes().Patch(ctx, k.nodes[0], types.MergePatchType, []byte(`{"spec":{"taints":null}}`), metav1.PatchOptions{})
+	return err
+}
+
 // isReady says what is missing until pods can run: nodes, names, volumes.
 func (k *cluster) isReady(ctx context.Context) error {
 	nodes, err := k.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
@@ -321,9 +359,7 @@ func (k *cluster) isReady(ctx context.Context) error {
 		return fmt.Errorf("%d of %d nodes have joined", len(nodes.Items), len(k.nodes))
 	}
 	for _, n := range nodes.Items {
-		if !slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
-			return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
-		}) {
+		if !nodeReady(&n) {
 			return fmt.Errorf("the node %s is not ready", n.Name)
 		}
 	}
@@ -347,7 +383,7 @@ func (c clusters) remove(ctx context.Context, name string) error {
 		return err
 	}
 	var errs []error
-	for _, ending := range []string{".json", ".kubeconfig", ".kubeconfig.lock", argoLock} {
+	for _, ending := range []string{".json", ".kubeconfig", ".kubeconfig.lock", disturbed, argoLock} {
 		if err := os.Remove(c.path(name, ending)); err != nil && !os.IsNotExist(err) {
 			errs = append(errs, err)
 		}

@@ -31,8 +31,9 @@ func rights() []rbacv1.PolicyRule {
 	all := []string{"get", "list", "watch", "create", "update", "patch", "delete"}
 	return []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"configmaps", "secrets", "services", "serviceaccounts", "persistentvolumeclaims"}, Verbs: all},
-		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "create", "delete"}},
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "create", "patch", "delete"}},
 		{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}},
+		{APIGroups: []string{""}, Resources: []string{"pods/eviction"}, Verbs: []string{"create"}},
 		{APIGroups: []string{""}, Resources: []string{"pods/exec"}, Verbs: []string{"create", "get"}},
 		{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"get", "list", "watch"}},
 		{APIGroups: []string{"apps"}, Resources: []string{"deployments", "statefulsets", "daemonsets", "replicasets", "controllerrevisions"}, Verbs: all},
@@ -95,7 +96,7 @@ func (s *stage) install(ctx context.Context, of *service.Service) error {
 		if ready < want {
 			return fmt.Errorf("%d of %d pods are ready", ready, want)
 		}
-		return s.answers(ctx, of)
+		return answers(ctx, s.outside.URLs[of.Name]+of.Ready)
 	})
 	if err != nil {
 		return fmt.Errorf("install %s %s: %w: %w", of.Name, r.Name, cmp.Or(context.Cause(ctx), err), err)
@@ -105,21 +106,27 @@ func (s *stage) install(ctx context.Context, of *service.Service) error {
 
 // command runs a command of the command line as the plans of this drill run theirs.
 func (s *stage) command(ctx context.Context, dir string, words ...string) error {
+	_, err := s.output(ctx, dir, words...)
+	return err
+}
+
+// output is what such a command prints.
+func (s *stage) output(ctx context.Context, dir string, words ...string) ([]byte, error) {
 	path, err := exec.LookPath(words[0])
 	if err != nil {
-		return fmt.Errorf("%s is not on PATH: install it, or make tools-kubernetes builds it from its module: %w", words[0], err)
+		return nil, fmt.Errorf("%s is not on PATH: install it, or make tools-kubernetes builds it from its module: %w", words[0], err)
 	}
 	cmd := exec.CommandContext(ctx, path, words[1:]...)
 	cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	for name, value := range s.Platform() {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, wrong bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &wrong
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("cd %s && KUBECONFIG=%s %s: %w\n%s", dir, s.kubeconfig(), strings.Join(words, " "), err, strings.TrimSpace(out.String()))
+		return nil, fmt.Errorf("cd %s && KUBECONFIG=%s %s: %w\n%s", dir, s.kubeconfig(), strings.Join(words, " "), err, strings.TrimSpace(wrong.String()+out.String()))
 	}
-	return nil
+	return out.Bytes(), nil
 }
 
 // whilePods waits for a number of ready pods of a service; the error says how each pod is.

@@ -43,12 +43,13 @@ type stage struct {
 	begun     bool
 	workshop  *containers.Workshop
 	cluster   *cluster
+	there     *existing // the cluster exists; nil: it is one of kind, made for drills
 	namespace string
 	password  string
 	leases    []*nodePort
 	inside    wiring.Wiring
 	outside   wiring.Wiring
-	ways      map[string]int // what a NodePort leads to, "users/shop", "node/primary", "stub/shop/payments", "cache", "control" -> NodePort
+	ways      map[string]int // what a NodePort leads to, "users/web", "node/primary", "stub/web/payments", "cache", "control" -> NodePort
 	nodes     map[string]database.Node
 	remote    gateway.Remote
 	pods      *pods
@@ -141,6 +142,7 @@ func (s *stage) Platform() map[string]string {
 		"NAMESPACE":       s.namespace,
 		"IMAGES":          s.images.repository(s.need.Service),
 		"RELEASES":        filepath.Join(dir, "releases"),
+		"PUSH":            filepath.Join(s.workshop.ScriptsIn(), "push"),
 		"HELM_CACHE_HOME": filepath.Join(dir, "helm"), "HELM_CONFIG_HOME": filepath.Join(dir, "helm"), "HELM_DATA_HOME": filepath.Join(dir, "helm"),
 	}
 	if s.outside.Cache != 0 {
@@ -259,15 +261,22 @@ func (s *stage) destroy(ctx context.Context, late error) error {
 	if p != nil {
 		p.end()
 	}
-	if k != nil && namespace != "" {
-		s.keepLogs(ctx)
-		if err := k.removeNamespace(ctx, namespace); err != nil {
+	if k != nil {
+		if err := s.clusters.mend(ctx, k); err != nil { // what was not taken back; nothing else could be removed otherwise
 			return errors.Join(err, late)
 		}
-		if s.images != nil {
-			if err := s.images.forget(ctx); err != nil {
-				return errors.Join(err, late)
-			}
+	}
+	if k != nil && namespace != "" {
+		s.keepLogs(ctx)
+		remove := func(ctx context.Context) error { return k.removeNamespace(ctx, namespace) }
+		if s.there != nil {
+			remove = s.there.leave
+		}
+		if err := remove(ctx); err != nil {
+			return errors.Join(err, late)
+		}
+		if err := k.forget(ctx, workshop.Token()); err != nil {
+			return errors.Join(err, late)
 		}
 	}
 	for _, l := range s.leases {
@@ -330,9 +339,11 @@ func (k *cluster) removeNamespace(ctx context.Context, name string) error {
 			return err
 		}
 		err = k.client.CoreV1().Pods(name).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &now}, metav1.ListOptions{})
-		return errors.Join(err, errors.New("it is still there"), pause(ctx, 200*time.Millisecond))
+		return errors.Join(err, errors.New("it is still there"), pause(ctx, pauseBetween))
 	})
 }
+
+const pauseBetween = 200 * time.Millisecond
 
 // pause keeps a question to the API server from being asked all the time.
 func pause(ctx context.Context, between time.Duration) error {

@@ -72,9 +72,23 @@ func deployed(name string, pod corev1.PodSpec) *appsv1.Deployment {
 	}}
 }
 
-// container of the harness: its image was brought to the nodes, and its secrets come by a Secret of its name.
-func container(name, image string, command []string, env map[string]string) corev1.PodSpec {
-	c := corev1.Container{Name: name, Image: image, ImagePullPolicy: corev1.PullNever, Command: command,
+// container of the harness: its image was brought to where nodes find it, and its secrets come by a Secret of its name. In a
+// cluster of kind with several machines it is on the one of the control plane, which no fault disturbs: what is done to the
+// other one is done to pods of services.
+func (s *stage) container(name, image string, command []string, env map[string]string) corev1.PodSpec {
+	pull := corev1.PullNever
+	if s.images.registry != "" {
+		pull = corev1.PullIfNotPresent
+	}
+	pod := container(name, s.images.at(image), pull, command, env)
+	if s.there == nil && len(s.cluster.nodes) > 1 {
+		pod.NodeSelector = map[string]string{corev1.LabelHostname: s.cluster.nodes[0]}
+	}
+	return pod
+}
+
+func container(name, image string, pull corev1.PullPolicy, command []string, env map[string]string) corev1.PodSpec {
+	c := corev1.Container{Name: name, Image: image, ImagePullPolicy: pull, Command: command,
 		EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}}}}}
 	for _, key := range slices.Sorted(maps.Keys(env)) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: key, Value: env[key]})

@@ -18,8 +18,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -35,6 +37,7 @@ type pods struct {
 	services  []*service.Service
 	selectors map[*service.Service]labels.Selector
 	put       func(evidence.Kind)
+	now       func() evidence.Offset
 	stop      chan struct{}
 	ended     sync.Once
 	factory   informers.SharedInformerFactory
@@ -46,22 +49,24 @@ type pods struct {
 	endpoints map[string]map[string][]string // Service -> EndpointSlice -> pods
 	told      map[string]string              // what was last written of a Service
 	blind     error                          // why the API server did not answer when it was asked last
+	since     evidence.Offset                // of blind
 }
 
 // pod is what the watch has said of one.
 type pod struct {
 	service  *service.Service
+	uid      types.UID
 	restarts int
 	said     map[string]string // event -> its details, so that nothing is told twice
 	gone     bool
 }
 
 // followPods begins to watch.
-func followPods(k *cluster, namespace string, services []*service.Service, put func(evidence.Kind)) (*pods, error) {
-	p := &pods{cluster: k, namespace: namespace, services: services, selectors: map[*service.Service]labels.Selector{}, put: put, stop: make(chan struct{}),
+func followPods(k *cluster, namespace string, services []*service.Service, put func(evidence.Kind), now func() evidence.Offset) (*pods, error) {
+	p := &pods{cluster: k, namespace: namespace, services: services, selectors: map[*service.Service]labels.Selector{}, put: put, now: now, stop: make(chan struct{}),
 		known: map[string]*pod{}, endpoints: map[string]map[string][]string{}, told: map[string]string{}}
 	if put == nil {
-		p.put = func(evidence.Kind) {}
+		p.put, p.now = func(evidence.Kind) {}, func() evidence.Offset { return 0 }
 	}
 	for _, s := range services {
 		selector, err := labels.Parse(s.Kubernetes.Pods)
@@ -120,9 +125,12 @@ func (p *pods) pod(now *corev1.Pod) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	is := p.known[now.Name]
-	if is == nil || is.gone {
-		is = &pod{service: s, said: map[string]string{}}
+	if is == nil || is.uid != now.UID { // a StatefulSet gives the next pod the same name
+		is = &pod{service: s, uid: now.UID, said: map[string]string{}}
 		p.known[now.Name] = is
+	}
+	if is.gone { // one that has ended is still spoken of until it is removed
+		return
 	}
 	say := func(event, reason string) {
 		if was, said := is.said[event]; said && was == reason {
@@ -186,7 +194,7 @@ func (p *pods) deleted(o any) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if known := p.known[now.Name]; known != nil && !known.gone {
+	if known := p.known[now.Name]; known != nil && known.uid == now.UID && !known.gone {
 		known.gone = true
 		p.put(&evidence.Pod{Name: now.Name, Service: known.service.Name, Event: "deleted", Owner: owner(now), Node: now.Spec.NodeName, Restarts: known.restarts})
 	}
@@ -236,7 +244,8 @@ func (p *pods) slice(s *discoveryv1.EndpointSlice, deleted bool) {
 	}
 	slices.Sort(all)
 	all = slices.Compact(all)
-	if text := strings.Join(all, " "); p.told[name] != text || all == nil {
+	text := strings.Join(all, " ")
+	if was, is := p.told[name]; !is || was != text {
 		p.told[name] = text
 		p.put(&evidence.Endpoints{Service: name, Pods: append([]string{}, all...)})
 	}
@@ -335,6 +344,9 @@ func (p *pods) look() {
 		ctx, cancel := context.WithTimeout(context.Background(), within)
 		_, err := p.cluster.client.Discovery().RESTClient().Get().AbsPath("/livez/ping").DoRaw(ctx)
 		cancel()
+		if apierrors.IsForbidden(err) { // it answers, whatever an account may ask it
+			err = nil
+		}
 		if err != nil {
 			err = fmt.Errorf("the API server does not answer: %w", err)
 		}
@@ -347,9 +359,16 @@ func (p *pods) look() {
 	}
 }
 
+// sees notes whether the API server answers. While it does not, nobody knows what became of pods: that is a gap.
 func (p *pods) sees(blind error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	switch was := p.blind; {
+	case was == nil && blind != nil:
+		p.since = p.now()
+	case was != nil && blind == nil:
+		p.put(&evidence.Gap{Of: "pods", From: p.since, To: p.now(), Why: was.Error()})
+	}
 	p.blind = blind
 }
 
@@ -377,6 +396,7 @@ func notTheServers(r *http.Response) error {
 // end stops watching.
 func (p *pods) end() {
 	p.ended.Do(func() {
+		p.sees(nil) // a gap ends with the observation
 		close(p.stop)
 		_ = p.server.Close() // connections are the harness's own
 		p.factory.Shutdown()

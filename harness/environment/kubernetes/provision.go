@@ -26,6 +26,7 @@ import (
 	"backout/harness/environment/database"
 	"backout/harness/environment/gateway"
 	"backout/harness/environment/wiring"
+	"backout/harness/fault"
 	"backout/harness/service"
 )
 
@@ -76,6 +77,11 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 	if err := s.begin(need); err != nil {
 		return err
 	}
+	if s.there != nil {
+		if err := s.enter(ctx); err != nil {
+			return err
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	running := wiring.ThatRun(s.need, service.InKubernetes)
 	staged := make(chan error, len(running))
@@ -93,7 +99,7 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 	if len(roles) > 0 {
 		made.Go(func() (err error) { data, err = s.workshop.Data(mctx); return err })
 	}
-	if s.stubs() > 0 {
+	if s.hasGateway() {
 		made.Go(func() (err error) { program, command, err = s.workshop.Program(mctx); return err })
 	}
 	if err := s.settle(ctx); err != nil {
@@ -114,7 +120,7 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 	if len(wiring.Caches(s.need)) > 0 {
 		g.Go(func() error { return s.cache(ctx) })
 	}
-	if s.stubs() > 0 {
+	if s.hasGateway() {
 		g.Go(func() error { return s.gateway(ctx, program, command) })
 	}
 	controller := make(chan struct{})
@@ -191,30 +197,59 @@ func (s *stage) stubs() (n int) {
 	return n
 }
 
-// settle opens the cluster, makes the namespace, and chooses all ports, so that every URL is known to everybody.
-func (s *stage) settle(ctx context.Context) error {
-	close(s.known)
-	register := s.workshop.Register()
-	k, err := s.clusters.open(ctx, nodeImage, 0, func(name string) error {
-		return register.Add(environment.Entry{Kind: Name, Name: name})
-	})
+// hasGateway says whether there is a pod with the program: it has the stubs, and where no NodePort leads in, all ways.
+func (s *stage) hasGateway() bool { return s.there != nil || s.stubs() > 0 }
+
+// enter finds the cluster that exists.
+func (s *stage) enter(ctx context.Context) error {
+	k, err := s.there.enter(ctx, s.workshop.Token(), s.Say)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.cluster, s.namespace = k, "drill-"+s.workshop.Token()
-	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say}
+	s.cluster, s.namespace = k, s.there.namespace
+	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say, registry: s.Registry, made: map[string]string{}}
 	s.mu.Unlock()
-	if err := register.Add(environment.Entry{Kind: Name, Name: s.namespace}); err != nil {
+	if err := s.images.reachable(s.imagesOf()); err != nil {
 		return err
+	}
+	return s.there.door.kubeconfig(s.kubeconfig())
+}
+
+// imagesOf names the images of this drill, for people.
+func (s *stage) imagesOf() (all []string) {
+	for _, of := range wiring.ThatRun(s.need, service.InKubernetes) {
+		all = append(all, s.images.repository(of)+" (of "+of.Name+")")
+	}
+	if len(wiring.Roles(s.need)) > 0 {
+		all = append(all, s.images.at("backout/data")+" (PostgreSQL with the data)")
+	}
+	if len(wiring.Caches(s.need)) > 0 {
+		all = append(all, s.images.at("backout/redis"))
+	}
+	return append(all, s.images.at("backout/program")+" (the gateway)")
+}
+
+// settle opens the cluster, makes the namespace, and chooses all ports, so that every URL is known to everybody.
+func (s *stage) settle(ctx context.Context) error {
+	close(s.known)
+	if s.there == nil {
+		if err := s.openCluster(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.wire(ctx); err != nil {
 		return err
 	}
+	if s.there != nil {
+		if err := s.occupy(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.space(ctx); err != nil {
 		return err
 	}
-	p, err := followPods(k, s.namespace, wiring.ThatRun(s.need, service.InKubernetes), s.need.Put)
+	p, err := followPods(s.cluster, s.namespace, wiring.ThatRun(s.need, service.InKubernetes), s.need.Put, s.need.Now)
 	if err != nil {
 		return err
 	}
@@ -223,6 +258,30 @@ func (s *stage) settle(ctx context.Context) error {
 	s.mu.Unlock()
 	close(s.wired)
 	return nil
+}
+
+// openCluster opens one of kind, with a namespace for this drill.
+func (s *stage) openCluster(ctx context.Context) error {
+	register := s.workshop.Register()
+	image, err := s.workshop.Node(ctx)
+	if err != nil {
+		return fmt.Errorf("%w; or run make images-kubernetes", err)
+	}
+	of := shape{}
+	if fault.Wide(s.need.Faults) { // the one that drills share would be disturbed for all of them
+		of = shape{Workers: 1, Alone: true}
+	}
+	k, err := s.clusters.open(ctx, image, of, func(name string) error {
+		return register.Add(environment.Entry{Kind: Name, Name: name})
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.cluster, s.namespace = k, "drill-"+s.workshop.Token()
+	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say, made: map[string]string{}}
+	s.mu.Unlock()
+	return register.Add(environment.Entry{Kind: Name, Name: s.namespace})
 }
 
 // wire leases a NodePort for each thing that is reached from outside.
@@ -244,7 +303,7 @@ func (s *stage) wire(ctx context.Context) error {
 	for _, stub := range stubs {
 		ways = append(ways, "stub/"+stub)
 	}
-	if len(stubs) > 0 {
+	if s.hasGateway() {
 		ways = append(ways, "control")
 	}
 	caches := len(wiring.Caches(s.need)) > 0
@@ -254,15 +313,11 @@ func (s *stage) wire(ctx context.Context) error {
 	if len(s.delivered()) > 0 {
 		ways = append(ways, gitName)
 	}
-	leases, err := s.cluster.leasePorts(ctx, len(ways))
+	ports, err := s.waysIn(ctx, ways, stubs)
 	if err != nil {
 		return err
 	}
-	s.leases = leases
-	at := func(way string) int { return s.cluster.ports[s.ways[way]] }
-	for i, way := range ways {
-		s.ways[way] = leases[i].number
-	}
+	at := func(way string) int { return ports[way] }
 	inside := wiring.Wiring{Need: s.need, Password: s.password, Kind: service.InKubernetes, Host: "gateway", Hosts: map[string]string{}, Ports: map[string]int{}, URLs: map[string]string{}}
 	outside := wiring.Wiring{Need: s.need, Password: s.password, Kind: service.InKubernetes, Host: "127.0.0.1", Ports: map[string]int{}, URLs: map[string]string{}}
 	for _, role := range roles {
@@ -288,18 +343,36 @@ func (s *stage) wire(ctx context.Context) error {
 	return nil
 }
 
+// waysIn opens the ways from 127.0.0.1 and gives their ports.
+func (s *stage) waysIn(ctx context.Context, ways, stubs []string) (map[string]int, error) {
+	if s.there != nil {
+		for _, of := range wiring.ThatRun(s.need, service.InKubernetes) {
+			s.ways["users/"+of.Name] = s.freeNodePort(ctx)
+		}
+		return s.there.waysIn(ways, stubs)
+	}
+	leases, err := s.cluster.leasePorts(ctx, len(ways))
+	if err != nil {
+		return nil, err
+	}
+	s.leases = leases
+	ports := map[string]int{}
+	for i, way := range ways {
+		s.ways[way] = leases[i].number
+		ports[way] = s.cluster.ports[leases[i].number]
+	}
+	return ports, nil
+}
+
 func here(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
 
 // space makes the namespace, with the rights of who deploys and rolls back in it, and the Secrets of the services.
 func (s *stage) space(ctx context.Context) error {
 	api := s.cluster.client.CoreV1()
-	_, err := api.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace,
-		Labels: map[string]string{Label: s.workshop.Token(), "backout.io/drills": "permitted"}}}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("make the namespace: %w", err)
-	}
-	if err := s.operator(ctx); err != nil {
-		return err
+	if s.there == nil {
+		if err := s.newSpace(ctx); err != nil {
+			return err
+		}
 	}
 	for _, of := range wiring.ThatRun(s.need, service.InKubernetes) {
 		_, secrets, err := of.SecretValues()
@@ -336,6 +409,16 @@ func (s *stage) space(ctx context.Context) error {
 	return nil
 }
 
+// newSpace makes the namespace, and the account of who deploys and rolls back in it.
+func (s *stage) newSpace(ctx context.Context) error {
+	_, err := s.cluster.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace,
+		Labels: map[string]string{Label: s.workshop.Token(), permitLabel: permitted}}}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("make the namespace: %w", err)
+	}
+	return s.operator(ctx)
+}
+
 // databases starts the nodes. It returns when the services may connect; inSync waits for the replicas.
 func (s *stage) databases(ctx context.Context, roles []string, data containers.DataImage) (inSync func(context.Context) error, err error) {
 	if err := s.images.bring(ctx, data.Name, ""); err != nil {
@@ -365,7 +448,7 @@ func (s *stage) databases(ctx context.Context, roles []string, data containers.D
 			}
 			env := map[string]string{"PGDATA": dataDir + "/pg", "TEMPLATE": "/template/" + from, "STANDBY": standby, "CLOCK": ""}
 			hidden := map[string]string{"CONF": conf, "AUTO": database.AutoConf(role, primary, s.password)}
-			pod := container(role, data.Name, []string{"sh", "-c", containers.StartNode}, env)
+			pod := s.container(role, data.Name, []string{"sh", "-c", containers.StartNode}, env)
 			if err := s.create(gctx, role, map[int]int{postgresPort: s.ways["node/"+role]}, hidden); err != nil {
 				return err
 			}
@@ -428,7 +511,7 @@ func (s *stage) cache(ctx context.Context) error {
 	if err := s.create(ctx, "cache", map[int]int{redisPort: s.ways["cache"]}, map[string]string{"CONF": s.redisConf()}); err != nil {
 		return err
 	}
-	pod := container("cache", image, redisCommand(), nil)
+	pod := s.container("cache", image, redisCommand(), nil)
 	if _, err := s.cluster.client.AppsV1().Deployments(s.namespace).Create(ctx, deployed("cache", pod), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the Deployment cache: %w", err)
 	}
@@ -459,7 +542,7 @@ func redisAnswers(ctx context.Context, name, url string) error {
 	})
 }
 
-// gateway starts the stubs.
+// gateway starts the stubs, and the ways in where no NodePort is one.
 func (s *stage) gateway(ctx context.Context, image string, command []string) error {
 	if err := s.images.bring(ctx, image, ""); err != nil {
 		return err
@@ -473,6 +556,12 @@ func (s *stage) gateway(ctx context.Context, image string, command []string) err
 			next++
 		}
 	}
+	if s.there != nil {
+		c.Ways = s.there.toServices(wiring.ThatRun(s.need, service.InKubernetes))
+		for _, w := range c.Ways {
+			ports[w.Port] = 0
+		}
+	}
 	text, err := json.Marshal(c)
 	if err != nil {
 		return err
@@ -480,7 +569,7 @@ func (s *stage) gateway(ctx context.Context, image string, command []string) err
 	if err := s.create(ctx, "gateway", ports, map[string]string{gateway.Variable: string(text)}); err != nil {
 		return err
 	}
-	if _, err := s.cluster.client.AppsV1().Deployments(s.namespace).Create(ctx, deployed("gateway", container("gateway", image, command, nil)), metav1.CreateOptions{}); err != nil {
+	if _, err := s.cluster.client.AppsV1().Deployments(s.namespace).Create(ctx, deployed("gateway", s.container("gateway", image, command, nil)), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the Deployment gateway: %w", err)
 	}
 	return environment.Until(ctx, "the gateway answers", func(ctx context.Context) error {
@@ -531,22 +620,20 @@ func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
 func token() string { return database.NewPassword() }
 
-// answers waits until users' way in to a service answers as ready.
-func (s *stage) answers(ctx context.Context, of *service.Service) error {
+// answers asks a readiness check over a new connection.
+func answers(ctx context.Context, url string) error {
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}}
-	return environment.Until(ctx, of.Name+" answers", func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.outside.URLs[of.Name]+of.Ready, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		resp.Body.Close()
-		if resp.StatusCode/100 != 2 {
-			return fmt.Errorf("its readiness check answered %s", resp.Status)
-		}
-		return nil
-	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("its readiness check answered %s", resp.Status)
+	}
+	return nil
 }

@@ -96,7 +96,7 @@ func (s *stage) serveRepository(ctx context.Context) error {
 	if err := s.create(ctx, gitName, map[int]int{gitPort: s.ways[gitName]}, nil); err != nil {
 		return err
 	}
-	pod := container(gitName, image, []string{"sh", "-c", serveGit}, nil)
+	pod := s.container(gitName, image, []string{"sh", "-c", serveGit}, nil)
 	if _, err := s.cluster.client.AppsV1().Deployments(s.namespace).Create(ctx, deployed(gitName, pod), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the Deployment %s: %w", gitName, err)
 	}

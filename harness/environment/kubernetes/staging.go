@@ -57,6 +57,14 @@ func (s *stage) release(ctx context.Context, of *service.Service, r *service.Rel
 	if err := s.images.bring(ctx, image, s.images.repository(of)+":"+r.Name); err != nil {
 		return "", err
 	}
+	if of == s.need.Service {
+		s.images.mu.Lock()
+		s.images.made[r.Name] = image
+		s.images.mu.Unlock()
+		if err := s.images.push(filepath.Join(s.workshop.ScriptsIn(), "push"), of); err != nil {
+			return "", err
+		}
+	}
 	s.made.mu.Lock()
 	defer s.made.mu.Unlock()
 	if s.made.done == nil {

@@ -13,3 +13,9 @@ Feature: Rolling back by git revert
     Then users are harmed
     When it is rolled back by its plan
     Then service is restored within 5 minutes
+
+  Scenario: Nobody tells Argo CD, which finds out when it next asks
+    When release "v2-francs-only" is deployed over "v1"
+    Then users are harmed
+    When it is rolled back by the plan "waits-for-argocd"
+    Then service is restored within 5 minutes

@@ -87,7 +87,8 @@ func (s *Sync) start() tick {
 	return 0
 }
 
-// everyPod says when every pod of the drilled service was at the target, in the row that had it so: the last one that had begun.
+// everyPod says when every pod of the drilled service was at the target, in the row that had it so: the last one that had begun, and
+// was applied.
 func (j *judging) everyPod(rows []Sync) {
 	if len(rows) == 0 || rows[0].Service != j.run.Service.Name {
 		return
@@ -103,7 +104,7 @@ func (j *judging) everyPod(rows []Sync) {
 		}
 	}
 	for i := len(rows) - 1; i >= 0; i-- {
-		if s := &rows[i]; s.start() <= last {
+		if s := &rows[i]; s.start() <= last && s.Applied != nil {
 			s.EveryPod = offset(last, true)
 			return
 		}

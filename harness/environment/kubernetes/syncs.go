@@ -110,6 +110,9 @@ func (y *syncs) say(name string, now application) {
 	}
 	if now.revision != "" && now.revision != was.revision {
 		tell(evidence.SyncDetected, now.revision, "")
+		if now.sync == "Synced" && now.operation != now.revision {
+			tell(evidence.SyncSynced, now.revision, "nothing was to be applied")
+		}
 	}
 	if now.sync == "OutOfSync" && was.sync == "Synced" && now.revision == was.revision {
 		tell(evidence.SyncDrifted, now.revision, "")

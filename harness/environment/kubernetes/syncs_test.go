@@ -39,10 +39,12 @@ func TestSyncsTellWhatIsNew(t *testing.T) {
 	say("d-web", "b", "Synced", "Healthy", "Succeeded", "10:00:05", "b", "applied")
 	say("d-web", "b", "OutOfSync", "Healthy", "Succeeded", "10:00:05", "b", "applied")
 	say("d-web", "b", "OutOfSync", "Degraded", "Failed", "10:00:09", "b", "the check has failed")
+	say("d-web", "c", "Synced", "Healthy", "Failed", "10:00:09", "b", "the check has failed") // it says what is there already
 	want := []string{
 		"detected a ", "synced a applied", "healthy a ",
 		"detected b ", "syncing b ", "synced b applied", "healthy b ",
 		"drifted b ", "failed b the check has failed", "degraded b ",
+		"detected c ", "synced c nothing was to be applied", "healthy b ",
 	}
 	if strings.Join(found, "\n") != strings.Join(want, "\n") {
 		t.Errorf("expected\n%s\nfound\n%s", strings.Join(want, "\n"), strings.Join(found, "\n"))

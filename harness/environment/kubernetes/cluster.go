@@ -38,8 +38,7 @@ type cluster struct {
 	kubeconfig []byte
 	rest       *rest.Config
 	client     kubernetes.Interface
-	made       time.Duration // how long it took to make; 0: it was there
-	lock       *os.File      // nobody deletes it meanwhile, and nobody else uses it if it is had alone
+	lock       *os.File // nobody deletes it meanwhile, and nobody else uses it if it is had alone
 }
 
 // What is mapped when a cluster is made, since kind cannot map more later: enough for five drills side by side.

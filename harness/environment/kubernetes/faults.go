@@ -25,8 +25,13 @@ import (
 	"backout/harness/service"
 )
 
-// place is what can be done to what runs here.
+// place is what can be done to what runs here. In a cluster that exists that is only what reaches no further than the pods of the
+// drill.
 func (s *stage) place() fault.Place {
+	if s.there != nil {
+		return fault.Place{Nameless: true, KillPod: s.killPod, Pods: s.podsOf,
+			ForbidEviction: s.forbidEviction, AllowEviction: s.allowEviction, MayEvict: s.mayEvict}
+	}
 	return fault.Place{
 		Nameless: true,
 		State:    s.stateOf,

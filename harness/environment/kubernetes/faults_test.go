@@ -81,3 +81,13 @@ func TestACommonClusterIsNotDisturbed(t *testing.T) {
 		}
 	}
 }
+
+func TestInAClusterThatExistsMachinesAreLeftAlone(t *testing.T) {
+	p := (&stage{there: &existing{}}).place()
+	if p.Drain != nil || p.StopKubelet != nil || p.PauseAPI != nil || p.HideImage != nil || p.Kill != nil || p.LimitPods != nil {
+		t.Errorf("found %+v", p)
+	}
+	if p.KillPod == nil || p.ForbidEviction == nil {
+		t.Error("what is done to the drill's own pods is possible there")
+	}
+}

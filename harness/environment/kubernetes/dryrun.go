@@ -68,8 +68,11 @@ func (s *stage) rehearseOwn(ctx context.Context) (pods int, err error) {
 		check("Service", name, err)
 		pod := s.container(name, "backout/dry-run:v1", nil, nil)
 		if volume {
-			_, err := k.AppsV1().StatefulSets(ns).Create(ctx, stateful(name, pod), dry)
+			set := stateful(name, pod)
+			_, err := k.AppsV1().StatefulSets(ns).Create(ctx, set, dry)
 			check("StatefulSet", name, err)
+			pod = set.Spec.Template.Spec
+			pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "data"}) // which its claim stands for
 		} else {
 			_, err := k.AppsV1().Deployments(ns).Create(ctx, deployed(name, pod), dry)
 			check("Deployment", name, err)

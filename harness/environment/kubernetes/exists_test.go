@@ -93,9 +93,14 @@ func TestKubectlInAClusterThatExists(t *testing.T) {
 	if err := os.WriteFile(manifest, []byte(pausing), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	flags := filepath.Join(t.TempDir(), "flags.yaml")
+	if err := os.WriteFile(flags, []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: flags}\ndata: {a: b}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ command, want string }{
 		{"apply -f " + manifest, "statefulset.apps/made created"},
-		{"apply -f " + manifest, "statefulset.apps/made unchanged"},
+		{"apply -f " + flags, "configmap/flags created"},
+		{"apply -f " + flags, "configmap/flags unchanged"}, // the label of the run is no difference
 		{"apply --server-side --force-conflicts -f " + manifest, "serverside-applied"},
 		{"rollout status statefulset/made --timeout=60s", "roll out complete"},
 		{"get statefulset made -o jsonpath={.metadata.labels}", `"backout.run":"t1"`},

@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"context"
 	"os"
+	"reflect"
 	"testing"
 	"time"
 
@@ -82,12 +83,18 @@ func TestACommonClusterIsNotDisturbed(t *testing.T) {
 	}
 }
 
-func TestInAClusterThatExistsMachinesAreLeftAlone(t *testing.T) {
-	p := (&stage{there: &existing{}}).place()
-	if p.Drain != nil || p.StopKubelet != nil || p.PauseAPI != nil || p.HideImage != nil || p.Kill != nil || p.LimitPods != nil {
-		t.Errorf("found %+v", p)
+// What a drill may do to a cluster of its own it must not do to one of others.
+func TestNoFaultOfAClusterThatExistsReachesBeyondTheNamespace(t *testing.T) {
+	env, err := NewExisting(environment.Options{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if p.KillPod == nil || p.ForbidEviction == nil {
-		t.Error("what is done to the drill's own pods is possible there")
+	place := env.Faults()
+	may := map[string]bool{"Nameless": true, "KillPod": true, "Pods": true}
+	of := reflect.ValueOf(place)
+	for i := range of.NumField() {
+		if name := of.Type().Field(i).Name; of.Field(i).IsZero() == may[name] {
+			t.Errorf("%s: can be done is %v, expected %v", name, !of.Field(i).IsZero(), may[name])
+		}
 	}
 }

@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap drill-kind test test-kind bench bench-containers lint build tools doctor clean sample
+.PHONY: help images images-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap drill-kind test test-kind bench bench-containers bench-kind lint build tools doctor clean sample
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -130,7 +130,7 @@ show-6-table: build tools tools-kubernetes tools-argocd ## every feature on kind
 # Seconds: how long the command took, and after it until the last answer of the bad release, and until service was restored.
 show-6-gap: build tools tools-kubernetes ## 20 rollbacks by kubectl: status says complete, and users still get the bad release
 	@rm -rf build/gap && for seed in $$(seq 1 20); do backout run features/kubernetes/rollout-undo.feature --env kind --seed $$seed --reports build/gap --name $$seed >/dev/null || exit $$?; done
-	@jq -r '.clocks | [.command_returned - .started, (.last_bad_response // .command_returned) - .command_returned, .restored - .command_returned] | map(. * 10 | round / 10) | @tsv' build/gap/*/verdict.json
+	@jq -r '.clocks | [.command_returned - .started, (if .last_bad_response then .last_bad_response - .command_returned else "never seen" end), .restored - .command_returned] | map(if type == "number" then . * 10 | round / 10 else . end) | @tsv' build/gap/*/verdict.json
 
 test: doctor ## the tests
 	go vet ./...
@@ -157,7 +157,10 @@ bench: build tools ## measure what the README claims, each beside its alternativ
 
 bench-containers: build tools images ## measure containers beside scripts that do the same by docker run
 	$(BENCH) -bench 'BesideDockerRun' -count 3 ./harness/environment/containers
-	$(BENCH) -bench 'BesideTheBareScript' ./harness/drill
+	$(BENCH) -bench 'BesideTheBareScript/containers' ./harness/drill
+
+bench-kind: build tools tools-kubernetes ## measure kubectl rollout undo by Backout beside the bare commands
+	$(BENCH) -bench 'BesideTheBareScript/kind' ./harness/drill
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l harness scenarios fixtures)" || { gofmt -l harness scenarios fixtures; exit 1; }

@@ -161,7 +161,10 @@ func (d *Drill) guard(ctx context.Context, phase func(context.Context) error) (e
 			err = fmt.Errorf("the harness broke: %v\n%s", p, debug.Stack())
 		}
 		if why := context.Cause(d.life); why != nil {
-			err = fmt.Errorf("the environment ended the drill: %w", why)
+			if errors.Is(err, context.Canceled) { // which is what it looked like from within
+				err = nil
+			}
+			err = errors.Join(fmt.Errorf("the environment ended the drill: %w", why), err)
 		}
 		d.broke = d.clean(err)
 		err = d.broke

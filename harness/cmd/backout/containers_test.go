@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"backout/harness/drill"
+	"backout/harness/environment"
 	"backout/harness/environment/containers"
 	"backout/harness/verdict"
 )
@@ -124,6 +125,11 @@ func TestNothingRemains(t *testing.T) {
 		}
 		if nodes, err := exec.Command("docker", "ps", "-aq", "--filter", "label=io.x-k8s.kind.cluster", "--filter", "name=backout-").Output(); err != nil || len(nodes) > 0 {
 			t.Errorf("nodes of clusters are left: %s %v", nodes, err)
+		}
+		if life, err := environment.NewLife(environment.Options{}); err != nil {
+			t.Error(err)
+		} else if _, err := os.Stat(filepath.Join(life.Cache, "kind/network")); err == nil {
+			t.Error("the network that was made for clusters is left")
 		}
 	}
 	folders, err := filepath.Glob(filepath.Join(os.TempDir(), "backout-*", ".backout-token"))

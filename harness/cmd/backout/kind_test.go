@@ -132,9 +132,17 @@ func TestInterruptedOnKind(t *testing.T) {
 
 // A cluster that is being made when the drill is interrupted or killed is gone afterwards; kind itself takes no interruption.
 func TestInterruptedWhileAClusterIsMade(t *testing.T) {
+	network := func() string {
+		out, err := exec.Command("docker", "network", "ls", "-q", "--filter", "name=^kind$").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		t.Run(signal.String(), func(t *testing.T) {
 			m := onKind(t)
+			before := network()
 			m.env = append(m.env, "XDG_CACHE_HOME="+filepath.Join(m.dir, "cache")) // where no cluster is yet
 			cmd := m.command("run", m.feature()+":8", "--reports", filepath.Join(m.dir, "reports"), "--env", "kind")
 			if err := cmd.Start(); err != nil {
@@ -165,6 +173,9 @@ func TestInterruptedWhileAClusterIsMade(t *testing.T) {
 			}
 			if left := nodesOf(t, name); left != "" {
 				t.Errorf("nodes are left: %s", left)
+			}
+			if now := network(); before == "" && now != "" {
+				t.Error("the network of kind is left, and was not there before")
 			}
 			m.nothingLeft()
 		})

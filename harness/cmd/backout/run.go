@@ -15,6 +15,7 @@ import (
 	"backout/harness/drill"
 	"backout/harness/environment"
 	"backout/harness/environment/kubernetes"
+	"backout/harness/fault"
 	"backout/harness/verdict"
 	"backout/scenarios"
 )
@@ -167,7 +168,12 @@ func runAll(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 	slots := make(chan struct{}, parallel)
 	var work sync.WaitGroup
 	paced := pacing(parallel)
+	var wide sync.Mutex // drills that disturb a whole cluster wait here for each other, not in their time for provisioning
 	one := func(i int) {
+		if fault.Wide(all[i].Spec.FaultKinds()) {
+			wide.Lock()
+			defer wide.Unlock()
+		}
 		show.started(&all[i].Spec)
 		results[i] = scenarios.Run(ctx, all[i], o)
 		show.ended(results[i])

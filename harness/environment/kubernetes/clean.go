@@ -19,44 +19,78 @@ import (
 // drill.
 const Name = "kind"
 
-// Clean removes what a dead run has left: clusters that are not whole, and its namespaces in those that are.
-func Clean(ctx context.Context, token string, _ environment.Entry) (removed []string, err error) {
-	c, err := ofCache("")
+// Clean removes what a dead run has left in the cluster of an entry: the cluster itself where it is not whole or does not
+// answer, else the run's namespace.
+func Clean(ctx context.Context, run string, e environment.Entry) (removed []string, err error) {
+	c := clusters{dir: filepath.Dir(e.Path), say: func(string) {}}
+	name := filepath.Base(e.Path)
+	if _, err := os.Stat(c.path(name, ".lock")); err != nil {
+		return nil, nil // it was never begun
+	}
+	found, whole := c.noted(name)
+	var k *cluster
+	if whole {
+		// A drill that has it to itself holds it for minutes, and has removed what a dead run left there.
+		within, cancel := context.WithTimeout(ctx, 5*time.Second)
+		lock, err := artefact.LockFile(within, c.path(name, ".lock"), unix.LOCK_SH, nil)
+		busy := within.Err() != nil
+		cancel()
+		if err != nil && busy && ctx.Err() == nil && strings.HasSuffix(name, aloneEnding) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		k, err = c.patient(ctx, name, found.Recipe)
+		if err == nil {
+			defer lock.Close()
+			return k.removeRun(ctx, run)
+		}
+		lock.Close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+	}
+	lock, free, err := artefact.TryLock(c.path(name, ".lock"))
+	if err != nil || !free {
+		return nil, err // somebody makes it anew, or mends it
+	}
+	defer lock.Close()
+	was, err := c.remove(ctx, name)
+	if was && err == nil {
+		removed = append(removed, "removed the cluster "+name+", which was not whole")
+	}
+	return removed, err
+}
+
+// removeRun removes the namespaces of a run and its names of images.
+func (k *cluster) removeRun(ctx context.Context, run string) (removed []string, err error) {
+	list, err := k.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: Label + "=" + run})
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
-	for _, name := range c.all() {
-		k, lock, err := c.ifWhole(ctx, name)
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-			continue
-		case k == nil && lock != nil: // half-made, and nobody is making it
-			err := c.remove(ctx, name)
-			lock.Close()
-			if errs = append(errs, err); err == nil {
-				removed = append(removed, "removed the cluster "+name+", which was not whole")
-			}
-			continue
-		case k == nil:
-			continue
+	for _, n := range list.Items {
+		err := k.removeNamespace(ctx, n.Name)
+		if errs = append(errs, err); err == nil {
+			removed = append(removed, "removed the namespace "+n.Name+" of the cluster "+k.name)
 		}
-		list, err := k.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: Label + "=" + token})
-		if err != nil {
-			errs = append(errs, err)
-		} else {
-			for _, n := range list.Items {
-				err := k.removeNamespace(ctx, n.Name)
-				if errs = append(errs, err); err == nil {
-					removed = append(removed, "removed the namespace "+n.Name+" of the cluster "+name)
-				}
-			}
-			errs = append(errs, k.forget(ctx, token))
-		}
-		k.lock.Close()
 	}
-	return removed, errors.Join(errs...)
+	return removed, errors.Join(append(errs, k.forget(ctx, run))...)
+}
+
+// removeRuns removes what all runs have left in a cluster that is had alone: none of them lives.
+func (k *cluster) removeRuns(ctx context.Context) error {
+	list, err := k.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: Label})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, n := range list.Items {
+		_, err := k.removeRun(ctx, n.Labels[Label])
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // RemoveClusters removes all clusters that were made for drills and that no drill uses now.
@@ -67,6 +101,7 @@ func RemoveClusters(ctx context.Context, o environment.Options) (removed []strin
 	}
 	var errs []error
 	for _, name := range c.all() {
+		// The file of the lock stays: somebody may be waiting for it.
 		lock, free, err := artefact.TryLock(c.path(name, ".lock"))
 		if err != nil {
 			errs = append(errs, err)
@@ -76,10 +111,9 @@ func RemoveClusters(ctx context.Context, o environment.Options) (removed []strin
 			errs = append(errs, errors.New("the cluster "+name+" is in use: it stays"))
 			continue
 		}
-		err = c.remove(ctx, name)
-		if errs = append(errs, err); err == nil {
+		was, err := c.remove(ctx, name)
+		if errs = append(errs, err); was && err == nil {
 			removed = append(removed, "removed the cluster "+name)
-			_ = os.Remove(c.path(name, ".lock"))
 		}
 		lock.Close()
 	}
@@ -96,36 +130,13 @@ func ofCache(dir string) (clusters, error) {
 
 // all are the names of clusters that were begun.
 func (c clusters) all() (names []string) {
-	found, _ := filepath.Glob(filepath.Join(c.dir, "*.lock"))
+	found, _ := filepath.Glob(filepath.Join(c.dir, "backout-*.lock"))
 	for _, path := range found {
-		names = append(names, strings.TrimSuffix(filepath.Base(path), ".lock"))
+		if name := strings.TrimSuffix(filepath.Base(path), ".lock"); !strings.HasSuffix(name, ".kubeconfig") {
+			names = append(names, name)
+		}
 	}
 	return names
-}
-
-// ifWhole connects to a cluster that is whole. One that is not, and that nobody makes, is given with its lock.
-func (c clusters) ifWhole(ctx context.Context, name string) (*cluster, *os.File, error) {
-	if _, is := c.noted(name); is {
-		// A drill that has it to itself holds it for minutes: what is left there is removed another time.
-		within, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		lock, err := artefact.LockFile(within, c.path(name, ".lock"), unix.LOCK_SH, nil)
-		if err != nil {
-			return nil, nil, err
-		}
-		k, err := c.load(ctx, name)
-		if err != nil {
-			lock.Close()
-			return nil, nil, err
-		}
-		k.lock = lock
-		return k, nil, nil
-	}
-	lock, free, err := artefact.TryLock(c.path(name, ".lock"))
-	if err != nil || !free {
-		return nil, nil, err
-	}
-	return nil, lock, nil
 }
 
 // forget takes the names of a run's images from the nodes.

@@ -58,10 +58,7 @@ type recipe struct {
 }
 
 // note is what the cache keeps of a cluster that was made whole. One without a note was not.
-type note struct {
-	Recipe  recipe
-	Network bool // it was made for the cluster
-}
+type note struct{ Recipe recipe }
 
 // clusters are those of one cache.
 type clusters struct {
@@ -71,7 +68,7 @@ type clusters struct {
 
 func (c clusters) path(name, ending string) string { return filepath.Join(c.dir, name+ending) }
 
-// shape is what sort of cluster a drill needs.
+// shape is which cluster a drill wants.
 type shape struct {
 	Workers int
 	// Alone: no other drill uses it meanwhile. It is another cluster than the one that drills share, so that drills that
@@ -79,14 +76,34 @@ type shape struct {
 	Alone bool
 }
 
-// nameOf tells clusters of different caches and shapes apart: two people on one machine do not share one.
-func (c clusters) nameOf(of shape) string {
-	sum := sha256.Sum256([]byte(c.dir))
-	name := fmt.Sprintf("backout-%x-%d", sum[:3], of.Workers+1)
-	if of.Alone {
-		name += "-alone"
+const aloneEnding = "-alone"
+
+// nameOf tells clusters of different caches and recipes apart: nobody's cluster is made anew because another program has
+// another node image. The cache is told by a number of its own, since a path may be in two containers that share an engine.
+func (c clusters) nameOf(want recipe, of shape) (string, error) {
+	path := filepath.Join(c.dir, "id")
+	if f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err == nil {
+		_, err = f.WriteString(token())
+		if err := errors.Join(err, f.Close()); err != nil {
+			return "", err
+		}
+	} else if !os.IsExist(err) {
+		return "", err
 	}
-	return name
+	id, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(want)
+	if err != nil {
+		return "", err
+	}
+	name := fmt.Sprintf("backout-%x-%d", sha256.Sum256(append(id, text...)), of.Workers+1)
+	name = name[:len("backout-")+8] + name[len("backout-")+64:]
+	if of.Alone {
+		name += aloneEnding
+	}
+	return name, nil
 }
 
 // open returns a cluster of a shape, which is made if it is not there. register is told before that.
@@ -99,26 +116,32 @@ func (c clusters) open(ctx context.Context, image string, of shape, register fun
 		return nil, fmt.Errorf("the node image %s is not here: run make images-kubernetes: %w", image, err)
 	}
 	want := recipe{Format: 1, Image: id, Workers: of.Workers}
-	name := c.nameOf(of)
+	name, err := c.nameOf(want, of)
+	if err != nil {
+		return nil, err
+	}
 	waiting := func() { c.say("waiting for another run that makes the cluster " + name) }
 	how := unix.LOCK_SH
 	if of.Alone {
 		how = unix.LOCK_EX
 		waiting = func() { c.say("waiting for another drill that has the cluster " + name + " to itself") }
 	}
-	for {
+	for range 3 {
 		lock, err := artefact.LockFile(ctx, c.path(name, ".lock"), how, waiting)
 		if err != nil {
 			return nil, err
 		}
-		if found, is := c.noted(name); is && found.Recipe == want {
-			k, err := c.load(ctx, name)
+		if _, is := c.noted(name); is {
+			k, err := c.patient(ctx, name, want)
 			if err == nil {
 				k.lock = lock
 				return k, nil
 			}
-			c.say(fmt.Sprintf("the cluster %s does not answer any more and is made anew: %v", name, err))
-			_ = os.Remove(c.path(name, ".json")) // whoever holds the lock next makes it anew
+			if ctx.Err() != nil { // which is not the cluster's fault
+				lock.Close()
+				return nil, context.Cause(ctx)
+			}
+			c.say(fmt.Sprintf("the cluster %s does not answer any more: %v", name, err))
 		}
 		lock.Close()
 		took, err := c.make(ctx, name, image, want, register, waiting)
@@ -129,6 +152,7 @@ func (c clusters) open(ctx context.Context, image string, of shape, register fun
 			c.say(fmt.Sprintf("made the cluster %s in %.0f s; it stays for later drills: backout clean --clusters removes it", name, took.Seconds()))
 		}
 	}
+	return nil, fmt.Errorf("the cluster %s was made, and did not answer, three times: docker logs %s-control-plane", name, name)
 }
 
 func (c clusters) noted(name string) (n note, is bool) {
@@ -136,25 +160,49 @@ func (c clusters) noted(name string) (n note, is bool) {
 	return n, err == nil && json.Unmarshal(text, &n) == nil
 }
 
-// make makes a cluster. However it ends, it leaves a whole one or nothing.
+// patient connects to a cluster that may be busy, and sees that all of it is ready.
+func (c clusters) patient(ctx context.Context, name string, want recipe) (k *cluster, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err = environment.Until(ctx, "the cluster "+name+" answers", func(ctx context.Context) (err error) {
+		if k, err = c.load(ctx, name); err != nil {
+			return errors.Join(err, pause(ctx, 200*time.Millisecond))
+		}
+		if len(k.nodes) != want.Workers+1 {
+			return fmt.Errorf("%d of its %d nodes run", len(k.nodes), want.Workers+1)
+		}
+		return k.isReady(ctx)
+	})
+	return k, err
+}
+
+// make makes a cluster, unless somebody else has. However it ends, it leaves a whole one or nothing.
 func (c clusters) make(ctx context.Context, name, image string, want recipe, register func(string) error, waiting func()) (took time.Duration, err error) {
 	lock, err := artefact.LockFile(ctx, c.path(name, ".lock"), unix.LOCK_EX, waiting)
 	if err != nil {
 		return 0, err
 	}
 	defer lock.Close()
-	if found, is := c.noted(name); is && found.Recipe == want {
-		return 0, nil // somebody else was quicker
+	if _, is := c.noted(name); is {
+		if _, err := c.patient(ctx, name, want); err == nil {
+			return 0, nil // somebody else was quicker, or it was only slow
+		}
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
 	}
 	if err := register(name); err != nil {
 		return 0, err
 	}
-	if err := c.remove(ctx, name); err != nil { // of another recipe, or half-made by a run that was killed
+	if _, err := c.remove(ctx, name); err != nil { // broken, or half-made by a run that was killed
 		return 0, err
 	}
+	c.dropOld(ctx, want)
 	c.say("making the cluster " + name)
 	began := time.Now()
-	_, noNetwork := docker(ctx, "network", "inspect", "kind")
+	if err := c.noteNetwork(ctx); err != nil {
+		return 0, err
+	}
 	config, release, err := configOf(want, image)
 	if err != nil {
 		return 0, err
@@ -164,7 +212,8 @@ func (c clusters) make(ctx context.Context, name, image string, want recipe, reg
 		if err != nil {
 			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 			defer cancel()
-			err = errors.Join(err, c.remove(clean, name))
+			_, wrong := c.remove(clean, name)
+			err = errors.Join(err, wrong)
 		}
 	}()
 	provider := kind.NewProvider(kind.ProviderWithDocker())
@@ -192,11 +241,58 @@ func (c clusters) make(ctx context.Context, name, image string, want recipe, reg
 			return 0, err
 		}
 	}
-	text, err := json.Marshal(note{Recipe: want, Network: noNetwork != nil})
+	text, err := json.Marshal(note{Recipe: want})
 	if err != nil {
 		return 0, err
 	}
 	return time.Since(began), writeWhole(c.path(name, ".json"), text)
+}
+
+// dropOld removes clusters of other node images that nobody uses: they would stay for ever. One that cannot be removed now
+// is another time.
+func (c clusters) dropOld(ctx context.Context, want recipe) {
+	for _, name := range c.all() {
+		found, is := c.noted(name)
+		if !is || found.Recipe.Image == want.Image {
+			continue
+		}
+		lock, free, err := artefact.TryLock(c.path(name, ".lock"))
+		if err != nil || !free {
+			continue
+		}
+		if _, err := c.remove(ctx, name); err == nil {
+			c.say("removed the cluster " + name + ", which is of another node image")
+		}
+		lock.Close()
+	}
+}
+
+// networkName is that of the network on which kind puts every node on a machine.
+const networkName = "kind"
+
+// noteNetwork remembers that the network is not there yet, so that it goes with the last cluster.
+func (c clusters) noteNetwork(ctx context.Context) error {
+	found, err := docker(ctx, "network", "ls", "-q", "--filter", "name=^"+networkName+"$")
+	if err != nil || found != "" {
+		return err
+	}
+	return os.WriteFile(filepath.Join(c.dir, "network"), nil, 0o600)
+}
+
+// dropNetwork removes the network if it was made for a cluster of ours, and no container, running or not, is on it.
+func (c clusters) dropNetwork(ctx context.Context) error {
+	path := filepath.Join(c.dir, "network")
+	if _, err := os.Stat(path); err != nil {
+		return nil // it was there before
+	}
+	list, err := docker(ctx, "ps", "-aq", "--filter", "network="+networkName)
+	if err != nil || list != "" {
+		return err
+	}
+	if _, err := docker(ctx, "network", "rm", networkName); err != nil && !strings.Contains(err.Error(), "not found") && !strings.Contains(err.Error(), "No such") {
+		return err
+	}
+	return os.Remove(path)
 }
 
 // interrupted ends a Create, which takes no context: without its containers it fails, and takes away what it has made.
@@ -375,23 +471,25 @@ func (k *cluster) isReady(ctx context.Context) error {
 	return err
 }
 
-// remove deletes a cluster, whole or not, and what was made for it.
-func (c clusters) remove(ctx context.Context, name string) error {
-	found, _ := c.noted(name)
+// remove deletes a cluster, whole or not, and what was made for it, and says whether there was anything.
+func (c clusters) remove(ctx context.Context, name string) (was bool, err error) {
+	list, err := docker(ctx, "ps", "-aq", "--filter", "label="+ownLabel+"="+name)
+	if err != nil {
+		return false, err
+	}
+	was = list != ""
 	if err := removeNodes(ctx, name); err != nil {
-		return err
+		return was, err
 	}
 	var errs []error
 	for _, ending := range []string{".json", ".kubeconfig", ".kubeconfig.lock", disturbed, argoLock} {
-		if err := os.Remove(c.path(name, ending)); err != nil && !os.IsNotExist(err) {
+		err := os.Remove(c.path(name, ending))
+		was = was || err == nil
+		if err != nil && !os.IsNotExist(err) {
 			errs = append(errs, err)
 		}
 	}
-	if found.Network {
-		// A network that others use stays: Docker refuses.
-		_, _ = docker(ctx, "network", "rm", "kind")
-	}
-	return errors.Join(errs...)
+	return was, errors.Join(append(errs, c.dropNetwork(ctx))...)
 }
 
 func removeNodes(ctx context.Context, name string) error {

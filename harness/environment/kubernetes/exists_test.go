@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"backout/harness/environment"
+	"backout/harness/environment/artefact"
 )
 
 // realCluster is one of kind that is there, which is a cluster like any other to who is given its kubeconfig.
@@ -27,14 +29,19 @@ func realCluster(t *testing.T) (*cluster, environment.Options) {
 		t.Fatal(err)
 	}
 	for _, name := range c.all() {
-		k, lock, err := c.ifWhole(t.Context(), name)
-		if lock != nil {
-			lock.Close()
-		}
-		if err != nil || k == nil {
+		found, whole := c.noted(name)
+		if !whole || strings.HasSuffix(name, aloneEnding) {
 			continue
 		}
-		t.Cleanup(func() { k.lock.Close() })
+		lock, err := artefact.LockFile(t.Context(), c.path(name, ".lock"), unix.LOCK_SH, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { lock.Close() })
+		k, err := c.patient(t.Context(), name, found.Recipe)
+		if err != nil {
+			continue
+		}
 		path := filepath.Join(t.TempDir(), "kubeconfig")
 		if err := os.WriteFile(path, k.kubeconfig, 0o600); err != nil {
 			t.Fatal(err)

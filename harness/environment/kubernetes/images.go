@@ -64,10 +64,16 @@ func (i *images) bring(ctx context.Context, image, as string) error {
 	if i.registry != "" {
 		return i.publish(ctx, image, cmp.Or(as, i.at(image)))
 	}
+	id, err := docker(ctx, "image", "inspect", "--format", "{{.Id}}", image)
+	if err != nil {
+		return err
+	}
+	// By a name on the node that tells the content: an image may be made anew under its name.
+	mark := "id.backout.local/" + strings.TrimPrefix(id, "sha256:")[:16] + ":here"
 	g, ctx := errgroup.WithContext(ctx)
 	for _, node := range i.cluster.nodes {
 		g.Go(func() error {
-			has, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q", "name=="+qualified(image))
+			has, err := docker(ctx, "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q", "name=="+mark)
 			if err != nil {
 				return err
 			}
@@ -75,6 +81,9 @@ func (i *images) bring(ctx context.Context, image, as string) error {
 				i.say(fmt.Sprintf("bringing %s to the node %s", image, node))
 				if err := load(ctx, image, node); err != nil {
 					return fmt.Errorf("bring %s to the node %s: %w", image, node, err)
+				}
+				if err := i.tag(ctx, node, qualified(image), mark); err != nil {
+					return err
 				}
 			}
 			if as == "" {

@@ -142,6 +142,7 @@ func (s *stage) Platform() map[string]string {
 		"NAMESPACE":       s.namespace,
 		"IMAGES":          s.images.repository(s.need.Service),
 		"RELEASES":        filepath.Join(dir, "releases"),
+		"KUBECACHEDIR":    filepath.Join(dir, "kube-cache"),
 		"PUSH":            filepath.Join(s.workshop.ScriptsIn(), "push"),
 		"HELM_CACHE_HOME": filepath.Join(dir, "helm"), "HELM_CONFIG_HOME": filepath.Join(dir, "helm"), "HELM_DATA_HOME": filepath.Join(dir, "helm"),
 	}
@@ -230,6 +231,8 @@ func (s *stage) Log(name string) string {
 
 // podOf is the pod of a node or an instance.
 func (s *stage) podOf(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, is := s.nodes[name]; is {
 		return name + "-0"
 	}
@@ -245,16 +248,20 @@ func (k *cluster) log(ctx context.Context, namespace, pod string) string {
 	return string(text)
 }
 
-// Destroy implements environment.Environment. The namespace goes, then what the workshop has; the cluster stays. What failed is
-// tried again by the next call; what cannot be removed stays in the register.
+// Destroy implements environment.Environment. The namespace goes, then what the workshop has; the cluster stays. What cannot be
+// removed stays in the register.
 func (s *stage) Destroy(ctx context.Context) error {
-	return s.End(ctx, 90*time.Second, s.destroy)
+	return s.End(ctx, destroyWithin, s.destroy)
 }
+
+// destroyWithin is longer than it takes to end a cluster that is being made.
+const destroyWithin = 4 * time.Minute
 
 func (s *stage) destroy(ctx context.Context, late error) error {
 	s.mu.Lock()
 	k, namespace, workshop, p, y := s.cluster, s.namespace, s.workshop, s.pods, s.syncs
 	s.mu.Unlock()
+	defer s.letGo() // in every way out: others wait for it, and what is left is in the register
 	if y != nil {
 		y.end()
 	}
@@ -279,18 +286,27 @@ func (s *stage) destroy(ctx context.Context, late error) error {
 			return errors.Join(err, late)
 		}
 	}
+	if late != nil {
+		return late // what is still being made must stay registered
+	}
+	if workshop == nil {
+		return nil
+	}
+	return workshop.Destroy(ctx)
+}
+
+// letGo gives ports and the cluster back to other drills.
+func (s *stage) letGo() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, l := range s.leases {
 		l.close()
 	}
 	s.leases = nil
-	if k != nil && k.lock != nil {
-		k.lock.Close()
-		k.lock = nil
+	if s.cluster != nil && s.cluster.lock != nil {
+		s.cluster.lock.Close()
+		s.cluster.lock = nil
 	}
-	if workshop != nil {
-		late = errors.Join(late, workshop.Destroy(ctx))
-	}
-	return late
 }
 
 // keepLogs keeps what pods have written, before they go.

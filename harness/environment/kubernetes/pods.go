@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -93,6 +94,9 @@ func followPods(k *cluster, namespace string, services []*service.Service, put f
 		AddFunc:    func(o any) { p.slice(o.(*discoveryv1.EndpointSlice), false) },
 		UpdateFunc: func(_, o any) { p.slice(o.(*discoveryv1.EndpointSlice), false) },
 		DeleteFunc: func(o any) {
+			if tomb, is := o.(cache.DeletedFinalStateUnknown); is {
+				o = tomb.Obj
+			}
 			if s, is := o.(*discoveryv1.EndpointSlice); is {
 				p.slice(s, true)
 			}
@@ -312,10 +316,7 @@ func (p *pods) serve() error {
 			r.Out.URL.Path = fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%s/proxy/%s", p.namespace, pod, port, path)
 			r.Out.URL.RawPath = ""
 		},
-		ModifyResponse: func(r *http.Response) error {
-			p.sees(nil)
-			return notTheServers(r)
-		},
+		ModifyResponse: notTheServers,
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
 			if !errors.Is(err, errUnreached) && r.Context().Err() == nil {
 				p.sees(fmt.Errorf("the API server does not answer: %w", err))
@@ -374,7 +375,8 @@ func (p *pods) sees(blind error) {
 
 var errUnreached = errors.New("the pod does not answer")
 
-// notTheServers tells an answer of the API server, that a pod does not answer, from one of the pod itself.
+// notTheServers tells an answer of the pod itself from one of the API server: that the pod does not answer, or is not there;
+// anything else that the API server says means that nobody knows.
 func notTheServers(r *http.Response) error {
 	if r.StatusCode < 400 {
 		return nil
@@ -383,8 +385,13 @@ func notTheServers(r *http.Response) error {
 	if err != nil {
 		return errUnreached
 	}
-	if bytes.Contains(head, []byte("error trying to reach service")) || bytes.Contains(head, []byte(`"kind":"Status"`)) || bytes.Contains(head, []byte(`"kind": "Status"`)) {
+	var status metav1.Status
+	said := json.Unmarshal(head, &status) == nil && status.Kind == "Status"
+	switch {
+	case bytes.Contains(head, []byte("error trying to reach service")), said && r.StatusCode == http.StatusNotFound:
 		return errUnreached
+	case said:
+		return fmt.Errorf("it answered %s: %s", r.Status, status.Message)
 	}
 	r.Body = struct {
 		io.Reader

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -82,14 +83,17 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 			return err
 		}
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var staging sync.WaitGroup
+	defer func() { cancel(); staging.Wait() }()
 	g, ctx := errgroup.WithContext(ctx)
 	running := wiring.ThatRun(s.need, service.InKubernetes)
 	staged := make(chan error, len(running))
 	for _, of := range running {
-		go func() {
+		staging.Go(func() {
 			_, err := s.release(ctx, of, wiring.Release(s.need, of), nil)
 			staged <- err
-		}()
+		})
 	}
 	var data containers.DataImage
 	var program string
@@ -102,9 +106,7 @@ func (s *stage) provision(ctx context.Context, need environment.Need) error {
 	if s.hasGateway() {
 		made.Go(func() (err error) { program, command, err = s.workshop.Program(mctx); return err })
 	}
-	if err := s.settle(ctx); err != nil {
-		return errors.Join(err, made.Wait())
-	}
+	made.Go(func() error { return s.settle(mctx) })
 	if err := made.Wait(); err != nil {
 		return err
 	}
@@ -272,7 +274,7 @@ func (s *stage) openCluster(ctx context.Context) error {
 		of = shape{Workers: 1, Alone: true}
 	}
 	k, err := s.clusters.open(ctx, image, of, func(name string) error {
-		return register.Add(environment.Entry{Kind: Name, Name: name})
+		return register.Add(environment.Entry{Kind: Name, Name: name, Path: s.clusters.path(name, "")})
 	})
 	if err != nil {
 		return err
@@ -281,7 +283,12 @@ func (s *stage) openCluster(ctx context.Context) error {
 	s.cluster, s.namespace = k, "drill-"+s.workshop.Token()
 	s.images = &images{cluster: k, token: s.workshop.Token(), say: s.Say, made: map[string]string{}}
 	s.mu.Unlock()
-	return register.Add(environment.Entry{Kind: Name, Name: s.namespace})
+	if of.Alone {
+		if err := k.removeRuns(ctx); err != nil {
+			return fmt.Errorf("remove what dead runs have left in the cluster %s: %w", k.name, err)
+		}
+	}
+	return register.Add(environment.Entry{Kind: Name, Name: s.namespace, Path: s.clusters.path(k.name, "")})
 }
 
 // wire leases a NodePort for each thing that is reached from outside.

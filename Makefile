@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap drill-kind test test-kind bench bench-containers bench-kind lint build tools doctor clean sample
+.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap drill-kind test test-kind bench bench-containers bench-kind lint build tools doctor clean sample
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -33,6 +33,10 @@ images: build/bin/images ## make the images for drills in containers, where no r
 
 images-kubernetes: build/bin/images ## make the images for drills on clusters: at first Kubernetes and Argo CD are built from source, which takes minutes
 	@images kubernetes
+
+PROGRAMS = kubernetes etcd coredns pause local-path-provisioner containerd ctr containerd-shim-runc-v2 bridge loopback host-local portmap argocd
+programs-kubernetes: ## build what those images are made of, and no image: the part that takes minutes
+	@fixtures/images/program $(PROGRAMS) >/dev/null
 
 # Changes the configuration of Docker, so it never runs by itself.
 container-runtime: ## let privileged containers start where root lacks CAP_SYS_RESOURCE (changes /etc/docker/daemon.json)

@@ -21,6 +21,7 @@ type Options struct {
 	Gateway     []string          // the command that runs gateway.Run in a container; empty: this program with "gateway"
 	Self        []string          // the command that runs control.Client, to which its arguments are added; empty: this program with "ctl"
 	Progress    func(text string) // tells people what takes long, when Need.Progress is nil; may be nil
+	Workers     int               // of kind: machines beside that of the control plane
 
 	// Of a cluster that exists; other environments do not look at them.
 	Context    string   // of the kubeconfig; never the current one unless it is named

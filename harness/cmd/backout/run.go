@@ -72,6 +72,7 @@ func (f *flags) addRun(c *cobra.Command) {
 	c.Flags().StringVar(&f.place.Kubeconfig, "kubeconfig", "", "the kubeconfig of a cluster that exists; unless given, what kubectl reads; it is never written")
 	c.Flags().StringArrayVar(&f.place.Forbid, "forbid", nil, "pattern of contexts, clusters, servers and namespaces in which no drill happens, over prod, which stays forbidden")
 	c.Flags().IntVar(&f.place.MaxPods, "max-pods", kubernetes.DefaultMaxPods, "in a cluster that exists: how many pods a drill may have")
+	c.Flags().IntVar(&f.place.Workers, "workers", 0, "on kind: how many machines there are beside that of the control plane")
 	c.Flags().IntVar(&f.place.MaxShare, "max-share", kubernetes.DefaultMaxShare, "in a cluster that exists: the percent of the namespace's pods, and of its quota, that may be the drill's")
 	c.Flags().StringVar(&f.place.Registry, "registry", "", "HOST/PREFIX to which images are pushed and from which a cluster that exists pulls them")
 	c.Flags().BoolVar(&f.fetch, "fetch", true, "fetch PostgreSQL's programs into the cache when the machine has none; --fetch=false forbids it")
@@ -118,6 +119,9 @@ func runSet(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 	broke := func(err error) ([]drill.Result, *progress, string, error) { return nil, nil, "", err }
 	if f.parallel < 1 {
 		return broke(fmt.Errorf("--parallel %d: expected at least 1", f.parallel))
+	}
+	if f.place.Workers < 0 {
+		return broke(fmt.Errorf("--workers %d: expected 0 or more", f.place.Workers))
 	}
 	if f.env == kubernetes.InCluster { // before reports are begun
 		if err := kubernetes.Named(f.place); err != nil {

@@ -269,9 +269,9 @@ func (s *stage) openCluster(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w; or run make images-kubernetes", err)
 	}
-	of := shape{}
+	of := shape{Workers: s.Workers}
 	if fault.Wide(s.need.Faults) { // the one that drills share would be disturbed for all of them
-		of = shape{Workers: 1, Alone: true}
+		of = shape{Workers: max(1, s.Workers), Alone: true}
 	}
 	k, err := s.clusters.open(ctx, image, of, func(name string) error {
 		return register.Add(environment.Entry{Kind: Name, Name: name, Path: s.clusters.path(name, "")})

@@ -199,7 +199,7 @@ func TestADrillInAClusterThatExistsIsRefused(t *testing.T) {
 	t.Run("where a name is taken", func(t *testing.T) {
 		o.in("create", "configmap", "stand-flags")
 		before = o.everything()
-		refused(t, "configmaps/stand-flags is in the namespace")
+		refused(t, "configmaps/stand-flags was in the namespace")
 		o.in("delete", "configmap", "stand-flags")
 	})
 	t.Run("without the label", func(t *testing.T) {

@@ -253,10 +253,16 @@ func (g *Stages) artefact(ctx context.Context, s *service.Service, r *service.Re
 
 // build runs the service's build command as a developer would: with our environment, OUT and RELEASE.
 func build(ctx context.Context, s *service.Service, r *service.Release, command []string, out string) error {
+	// What it makes for a while is in the cache, where the next build removes it: a compiler that is killed leaves it.
+	temp, err := os.MkdirTemp(filepath.Dir(out), ".part-")
+	if err != nil {
+		return err
+	}
+	defer RemoveTree(temp)
 	program := command[0]
 	cmd := exec.CommandContext(ctx, program, command[1:]...)
 	cmd.Dir = s.Dir
-	cmd.Env = append(os.Environ(), "OUT="+out, "RELEASE="+r.Dir)
+	cmd.Env = append(os.Environ(), "OUT="+out, "RELEASE="+r.Dir, "TMPDIR="+temp)
 	return Spoken(cmd, fmt.Sprintf("cd %s && OUT=%s RELEASE=%s %s", s.Dir, out, r.Dir, strings.Join(command, " ")))
 }
 

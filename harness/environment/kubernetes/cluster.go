@@ -38,6 +38,7 @@ type cluster struct {
 	kubeconfig []byte
 	rest       *rest.Config
 	client     kubernetes.Interface
+	alone      bool     // no other drill uses it
 	lock       *os.File // nobody deletes it meanwhile, and nobody else uses it if it is had alone
 }
 
@@ -134,7 +135,7 @@ func (c clusters) open(ctx context.Context, image string, of shape, register fun
 		if _, is := c.noted(name); is {
 			k, err := c.patient(ctx, name, want)
 			if err == nil {
-				k.lock = lock
+				k.lock, k.alone = lock, of.Alone
 				return k, nil
 			}
 			if ctx.Err() != nil { // which is not the cluster's fault
@@ -473,13 +474,22 @@ func (k *cluster) isReady(ctx context.Context) error {
 
 // remove deletes a cluster, whole or not, and what was made for it, and says whether there was anything.
 func (c clusters) remove(ctx context.Context, name string) (was bool, err error) {
-	list, err := docker(ctx, "ps", "-aq", "--filter", "label="+ownLabel+"="+name)
-	if err != nil {
-		return false, err
-	}
-	was = list != ""
-	if err := removeNodes(ctx, name); err != nil {
-		return was, err
+	// A program that a dead harness had started may go on making what it was asked for: until nothing more appears.
+	for quiet := 0; quiet < 2; {
+		list, err := docker(ctx, "ps", "-aq", "--filter", "label="+ownLabel+"="+name)
+		if err != nil {
+			return was, err
+		}
+		quiet++
+		if list != "" {
+			was, quiet = true, 0
+			if err := removeNodes(ctx, name); err != nil {
+				return was, err
+			}
+		}
+		if err := pause(ctx, 300*time.Millisecond); err != nil {
+			return was, err
+		}
 	}
 	var errs []error
 	for _, ending := range []string{".json", ".kubeconfig", ".kubeconfig.lock", disturbed, argoLock} {

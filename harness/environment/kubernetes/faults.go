@@ -194,7 +194,7 @@ func (s *stage) worker() string {
 
 // disturb notes on disk that the cluster will not be as it was made, before it is so: whoever opens it next mends it.
 func (s *stage) disturb(what string) error {
-	if len(s.cluster.nodes) < 2 {
+	if !s.cluster.alone {
 		return fmt.Errorf("%s: other drills use this cluster, too: the drill has not declared that it disturbs it", what)
 	}
 	return writeWhole(s.clusters.path(s.cluster.name, disturbed), []byte(what+"\n"))
@@ -222,9 +222,12 @@ func (c clusters) mend(ctx context.Context, k *cluster) error {
 	}
 	err = environment.Until(ctx, "the cluster "+k.name+" is mended ("+strings.TrimSpace(string(text))+")", func(ctx context.Context) error {
 		err := k.isReady(ctx)
-		if err == nil {
-			for _, node := range k.nodes {
-				err = errors.Join(err, k.cordon(ctx, node, false))
+		for _, node := range k.nodes {
+			if err == nil {
+				err = k.cordon(ctx, node, false)
+			}
+			if err == nil { // its node stays ready for most of a minute without it
+				_, err = docker(ctx, "exec", node, "curl", "-sSf", "--max-time", "1", "http://127.0.0.1:10248/healthz")
 			}
 		}
 		if err != nil {

@@ -86,10 +86,16 @@ func (i *images) bring(ctx context.Context, image, as string) error {
 					return err
 				}
 			}
-			if as == "" {
-				return nil
+			// The same content may have been brought under another name.
+			for _, name := range []string{image, as} {
+				if name == "" {
+					continue
+				}
+				if err := i.tag(ctx, node, mark, qualified(name)); err != nil {
+					return err
+				}
 			}
-			return i.tag(ctx, node, qualified(image), qualified(as))
+			return nil
 		})
 	}
 	return g.Wait()

@@ -7,9 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +28,6 @@ import (
 	"backout/harness/environment/gateway"
 	"backout/harness/environment/ports"
 	"backout/harness/environment/wiring"
-	"backout/harness/postgres"
 	"backout/harness/service"
 )
 
@@ -182,28 +183,7 @@ func (s *stage) Artefact(ctx context.Context, r *service.Release) error {
 func (s *stage) Variables() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	vars := map[string]string{}
-	if s.need.Service == nil || s.outside.Ports == nil {
-		return vars
-	}
-	if s.outside.Cache != 0 {
-		for name, c := range s.need.Service.Caches {
-			vars[c.URL] = s.outside.CacheURL(s.need.Service, name)
-		}
-	}
-	if s.need.Service.Database == nil {
-		return vars
-	}
-	name := s.need.Service.Name
-	for role := range s.nodes {
-		key := "DATABASE_URL"
-		if role != "primary" {
-			key += "_" + strings.ToUpper(role)
-		}
-		vars[key] = s.outside.DatabaseURL(name, role, wiring.Migrator(name))
-		vars["ADMIN_"+key] = s.outside.DatabaseURL(name, role, postgres.Superuser)
-	}
-	return vars
+	return s.outside.Variables(slices.Collect(maps.Keys(s.nodes)))
 }
 
 // Platform implements environment.Environment.
@@ -247,13 +227,7 @@ func (s *stage) Platform() map[string]string {
 func (s *stage) Caches() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := map[string]string{}
-	if of := s.need.Service; of != nil && s.outside.Cache != 0 {
-		for name := range of.Caches {
-			all[name] = s.outside.CacheURL(of, name)
-		}
-	}
-	return all
+	return s.outside.CacheURLs()
 }
 
 // URL implements environment.Environment.

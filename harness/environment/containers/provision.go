@@ -493,13 +493,21 @@ const (
 	redisPort    = 6379
 )
 
+// RedisConf is the configuration of a server of all caches of a stage, for CONF: it keeps nothing on disk.
+func RedisConf(w wiring.Wiring) string {
+	return fmt.Sprintf("port %d\nrequirepass %s\ndatabases %d\nsave \"\"\nappendonly no\nmaxmemory 64mb\nmaxmemory-policy allkeys-lru\nprotected-mode no\n",
+		redisPort, w.Password, max(1, len(wiring.Caches(w.Need))))
+}
+
+// RedisCommand starts the server by the variable CONF, since the arguments of a process are for everybody to read.
+func RedisCommand() []string {
+	return []string{"sh", "-c", `printf '%s' "$CONF" | env -u CONF redis-server -`}
+}
+
 // startCache starts a server that keeps nothing on disk, and returns when it answers at a port of this machine with the run's
 // password: the drill's own through the gateway, a clone's by itself.
 func (s *stage) startCache(ctx context.Context, name string, port int, w wiring.Wiring) error {
-	conf := fmt.Sprintf("port %d\nrequirepass %s\ndatabases %d\nsave \"\"\nappendonly no\nmaxmemory 64mb\nmaxmemory-policy allkeys-lru\nprotected-mode no\n",
-		redisPort, w.Password, max(1, len(wiring.Caches(s.need))))
-	// By a variable, since the arguments of a process are for everybody to read.
-	b := box{name: name, image: s.use.redis, entry: []string{"sh", "-c", `printf '%s' "$CONF" | env -u CONF redis-server -`}, env: map[string]string{"CONF": conf},
+	b := box{name: name, image: s.use.redis, entry: RedisCommand(), env: map[string]string{"CONF": RedisConf(w)},
 		on: map[string]string{private: name, observed: name + ".observed"}}
 	if name != "cache" {
 		b.publish, b.on[edge] = map[int]int{redisPort: port}, name+".edge"

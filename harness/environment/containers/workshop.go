@@ -219,5 +219,5 @@ func (w *Workshop) Token() string { return w.stage.engine.token }
 // ScriptsIn is where a run has the commands that scripts find.
 func (w *Workshop) ScriptsIn() string { return filepath.Join(w.stage.dir, "bin") }
 
-// name of a service as images have it.
+// ImageName is the name of a service as images have it.
 func ImageName(of *service.Service) string { return strings.ToLower(of.Name) }

@@ -205,7 +205,7 @@ func (c *clone) cache(ctx context.Context, name string) error {
 	if err := c.service(ctx, name, redisPort, port); err != nil {
 		return err
 	}
-	if err := c.pod(ctx, name, image, redisCommand(), nil, map[string]string{"CONF": s.redisConf()}); err != nil {
+	if err := c.pod(ctx, name, image, containers.RedisCommand(), nil, map[string]string{"CONF": containers.RedisConf(s.inside)}); err != nil {
 		return err
 	}
 	return redisAnswers(ctx, name, cacheprogram.URL("127.0.0.1", at, s.password, 0))

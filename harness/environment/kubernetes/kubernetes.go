@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +24,6 @@ import (
 	"backout/harness/environment/gateway"
 	"backout/harness/environment/wiring"
 	"backout/harness/fault"
-	"backout/harness/postgres"
 	"backout/harness/service"
 )
 
@@ -107,26 +107,7 @@ func (s *stage) Artefact(ctx context.Context, r *service.Release) error {
 func (s *stage) Variables() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	vars := map[string]string{}
-	if s.need.Service == nil || s.outside.Ports == nil {
-		return vars
-	}
-	for name, c := range s.need.Service.Caches {
-		vars[c.URL] = s.outside.CacheURL(s.need.Service, name)
-	}
-	if s.need.Service.Database == nil {
-		return vars
-	}
-	name := s.need.Service.Name
-	for role := range s.nodes {
-		key := "DATABASE_URL"
-		if role != "primary" {
-			key += "_" + strings.ToUpper(role)
-		}
-		vars[key] = s.outside.DatabaseURL(name, role, wiring.Migrator(name))
-		vars["ADMIN_"+key] = s.outside.DatabaseURL(name, role, postgres.Superuser)
-	}
-	return vars
+	return s.outside.Variables(slices.Collect(maps.Keys(s.nodes)))
 }
 
 // Platform implements environment.Environment.
@@ -165,13 +146,7 @@ func (s *stage) kubeconfig() string { return filepath.Join(s.workshop.Dir(), "ku
 func (s *stage) Caches() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := map[string]string{}
-	if of := s.need.Service; of != nil && s.outside.Cache != 0 {
-		for name := range of.Caches {
-			all[name] = s.outside.CacheURL(of, name)
-		}
-	}
-	return all
+	return s.outside.CacheURLs()
 }
 
 // URL implements environment.Environment.

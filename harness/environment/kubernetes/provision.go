@@ -515,10 +515,10 @@ func (s *stage) cache(ctx context.Context) error {
 	if err := s.images.bring(ctx, image, ""); err != nil {
 		return err
 	}
-	if err := s.create(ctx, "cache", map[int]int{redisPort: s.ways["cache"]}, map[string]string{"CONF": s.redisConf()}); err != nil {
+	if err := s.create(ctx, "cache", map[int]int{redisPort: s.ways["cache"]}, map[string]string{"CONF": containers.RedisConf(s.inside)}); err != nil {
 		return err
 	}
-	pod := s.container("cache", image, redisCommand(), nil)
+	pod := s.container("cache", image, containers.RedisCommand(), nil)
 	if _, err := s.cluster.client.AppsV1().Deployments(s.namespace).Create(ctx, deployed("cache", pod), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the Deployment cache: %w", err)
 	}
@@ -526,16 +526,6 @@ func (s *stage) cache(ctx context.Context) error {
 		return err
 	}
 	return redisAnswers(ctx, "the cache", cacheprogram.URL("127.0.0.1", s.outside.Cache, s.password, 0))
-}
-
-// redisConf keeps nothing on disk. It comes by a variable, since the arguments of a process are for everybody to read.
-func (s *stage) redisConf() string {
-	return fmt.Sprintf("port %d\nrequirepass %s\ndatabases %d\nsave \"\"\nappendonly no\nmaxmemory 64mb\nmaxmemory-policy allkeys-lru\nprotected-mode no\n",
-		redisPort, s.password, max(1, len(wiring.Caches(s.need))))
-}
-
-func redisCommand() []string {
-	return []string{"sh", "-c", `printf '%s' "$CONF" | env -u CONF redis-server -`}
 }
 
 func redisAnswers(ctx context.Context, name, url string) error {

@@ -82,11 +82,5 @@ daemonize no
 func (m *machine) Caches() map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := map[string]string{}
-	if s := m.need.Service; s != nil && m.wiring.Cache != 0 {
-		for name := range s.Caches {
-			all[name] = m.wiring.CacheURL(s, name)
-		}
-	}
-	return all
+	return m.wiring.CacheURLs()
 }

@@ -197,28 +197,11 @@ func (m *machine) Artefact(ctx context.Context, r *service.Release) error {
 func (m *machine) Variables() map[string]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	vars := map[string]string{}
-	if m.need.Service == nil {
-		return vars
-	}
-	if m.wiring.Cache != 0 {
-		for name, c := range m.need.Service.Caches {
-			vars[c.URL] = m.wiring.CacheURL(m.need.Service, name)
-		}
-	}
-	if m.need.Service.Database == nil {
-		return vars
-	}
-	name := m.need.Service.Name
+	var names []string
 	for _, n := range m.nodes {
-		key := "DATABASE_URL"
-		if n.name != "primary" {
-			key += "_" + strings.ToUpper(n.name)
-		}
-		vars[key] = m.wiring.DatabaseURL(name, n.name, wiring.Migrator(name))
-		vars["ADMIN_"+key] = m.wiring.DatabaseURL(name, n.name, postgres.Superuser)
+		names = append(names, n.name)
 	}
-	return vars
+	return m.wiring.Variables(names)
 }
 
 // Platform implements environment.Environment. RELEASES holds SERVICE/RELEASE, LINKS holds INSTANCE/current, INSTANCES

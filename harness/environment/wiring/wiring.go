@@ -204,6 +204,41 @@ func (w Wiring) CacheURL(s *service.Service, name string) string {
 	return cache.URL(w.host("cache"), w.Cache, w.Password, slices.Index(Caches(w.Need), s.Name+"/"+name))
 }
 
+// CacheURLs are those of the drilled service's caches, by name; none before it is known where they are.
+func (w Wiring) CacheURLs() map[string]string {
+	all := map[string]string{}
+	if of := w.Need.Service; of != nil && w.Cache != 0 {
+		for name := range of.Caches {
+			all[name] = w.CacheURL(of, name)
+		}
+	}
+	return all
+}
+
+// Variables are what a plan's env may name, for the drilled service and the nodes that there are.
+func (w Wiring) Variables(nodes []string) map[string]string {
+	vars := map[string]string{}
+	of := w.Need.Service
+	if of == nil || w.Ports == nil {
+		return vars
+	}
+	for name, url := range w.CacheURLs() {
+		vars[of.Caches[name].URL] = url
+	}
+	if of.Database == nil {
+		return vars
+	}
+	for _, node := range nodes {
+		key := "DATABASE_URL"
+		if node != "primary" {
+			key += "_" + strings.ToUpper(node)
+		}
+		vars[key] = w.DatabaseURL(of.Name, node, Migrator(of.Name))
+		vars["ADMIN_"+key] = w.DatabaseURL(of.Name, node, postgres.Superuser)
+	}
+	return vars
+}
+
 // Roles of the nodes that this drill has; none when no service has a database.
 func Roles(need environment.Need) []string {
 	var roles []string

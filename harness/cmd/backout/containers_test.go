@@ -122,6 +122,11 @@ func TestNothingRemains(t *testing.T) {
 		}
 		if left := labelled(t); len(left) > 0 {
 			t.Errorf("left in Docker: %v", left)
+			for _, l := range left { // whose it is, from when and what holds it
+				kind, name, _ := strings.Cut(l, " ")
+				out, _ := exec.Command("docker", kind, "inspect", name).CombinedOutput()
+				t.Logf("%s", out)
+			}
 		}
 		if nodes, err := exec.Command("docker", "ps", "-aq", "--filter", "label=io.x-k8s.kind.cluster", "--filter", "name=backout-").Output(); err != nil || len(nodes) > 0 {
 			t.Errorf("nodes of clusters are left: %s %v", nodes, err)

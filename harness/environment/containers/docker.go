@@ -342,47 +342,72 @@ func absent(err error) bool {
 
 func beingRemoved(err error) bool { return strings.Contains(err.Error(), "is already in progress") }
 
+// inUse says that a network cannot be removed yet: one of its containers is still being removed.
+func inUse(err error) bool { return strings.Contains(err.Error(), "has active endpoints") }
+
 // sweep removes all that carries a run's label, until nothing more of it is found: a script that was killed may have asked for
 // something that is made only now. It returns a line for each thing that it removed.
 func sweep(ctx context.Context, docker *testcontainers.DockerClient, token string) (removed []string, err error) {
+	const patience = 20 * time.Second // with what is found again and again without anything going
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	progress := time.Now()
 	for {
-		gone, found, err := sweepOnce(ctx, docker, token)
+		gone, waiting, err := sweepOnce(ctx, docker, token)
 		removed = append(removed, gone...)
-		if err != nil || found == 0 {
+		switch {
+		case err != nil || len(gone)+len(waiting) == 0:
 			slices.Sort(removed)
 			return removed, err
+		case len(gone) > 0:
+			progress = time.Now()
+			continue
+		case time.Since(progress) > patience:
+			return removed, fmt.Errorf("nothing went for %s: %w", patience, errors.Join(waiting...))
 		}
-		if len(gone) == 0 { // somebody else is at it
-			select {
-			case <-ctx.Done():
-				return removed, ctx.Err()
-			case <-tick.C:
-			}
+		select { // somebody else is at it
+		case <-ctx.Done():
+			return removed, errors.Join(append(waiting, ctx.Err())...)
+		case <-tick.C:
 		}
 	}
 }
 
-// sweepOnce removes what is found now: containers side by side, then networks, volumes and names of images.
-func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token string) (removed []string, found int, err error) {
+// letGo takes from a network what Docker still counts as connected although its container is gone, which happens when a
+// container is removed while it starts: nothing else lets the network be removed.
+func letGo(ctx context.Context, docker *testcontainers.DockerClient, id string) {
+	n, err := docker.NetworkInspect(ctx, id, client.NetworkInspectOptions{})
+	if err != nil {
+		return // the next look says more
+	}
+	for container, endpoint := range n.Network.Containers {
+		if _, err := docker.ContainerInspect(ctx, container, client.ContainerInspectOptions{}); err != nil && absent(err) {
+			_, _ = docker.NetworkDisconnect(ctx, id, client.NetworkDisconnectOptions{Container: endpoint.Name, Force: true})
+		}
+	}
+}
+
+// sweepOnce removes what is found now: containers side by side, then networks, volumes and names of images. waiting has, for
+// each thing that was there and that somebody else is removing, what Docker says of it.
+func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token string) (removed []string, waiting []error, err error) {
 	mine := client.Filters{}.Add("label", Label+"="+token)
 	var mu sync.Mutex
 	var errs []error
 	gone := func(what string, err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		found++
 		switch {
 		case err == nil:
 			removed = append(removed, "removed "+what)
-		case !absent(err):
+		case absent(err) || inUse(err):
+			waiting = append(waiting, fmt.Errorf("remove %s: %w", what, err))
+		default:
 			errs = append(errs, fmt.Errorf("remove %s: %w", what, err))
 		}
 	}
 	containers, err := docker.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
 	if err != nil {
-		return nil, 0, fmt.Errorf("list the containers of run %s: %w", token, err)
+		return nil, nil, fmt.Errorf("list the containers of run %s: %w", token, err)
 	}
 	var wg sync.WaitGroup
 	for _, c := range containers.Items {
@@ -397,6 +422,9 @@ func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token s
 	for _, n := range networks.Items {
 		wg.Go(func() {
 			_, err := docker.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+			if err != nil && inUse(err) {
+				letGo(ctx, docker, n.ID)
+			}
 			gone("network "+n.Name, err)
 		})
 	}
@@ -417,7 +445,7 @@ func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token s
 		}
 	}
 	wg.Wait()
-	return removed, found, errors.Join(append(errs, nerr, verr, ierr)...)
+	return removed, waiting, errors.Join(append(errs, nerr, verr, ierr)...)
 }
 
 // Clean removes what a dead run has left of containers, networks and volumes.

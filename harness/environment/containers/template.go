@@ -145,16 +145,29 @@ func (s *stage) makeTemplate(ctx context.Context, r database.Recipe, t *template
 // templates is the folder of the cache for them.
 const templates = "container-templates"
 
-// dropOld removes the volumes of templates that a cache has dropped, and of those whose making was killed. It returns a
-// line for each.
+// dropOld removes the volumes and images of templates that a cache has dropped, and of those whose making was killed. It
+// returns a line for each.
 func dropOld(ctx context.Context, docker *testcontainers.DockerClient, cache string) (removed []string, err error) {
-	all, err := docker.VolumeList(ctx, client.VolumeListOptions{Filters: client.Filters{}.Add("label", templateLabel)})
+	ofCache := client.Filters{}.Add("label", templateLabel)
+	images, err := docker.ImageList(ctx, client.ImageListOptions{Filters: ofCache})
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range images.Items {
+		if _, err := os.Stat(filepath.Join(cache, templates, i.Labels[templateLabel])); i.Labels[cacheLabel] != cache || !os.IsNotExist(err) {
+			continue
+		}
+		if _, err := docker.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{}); err == nil { // one that is in use stays
+			removed = append(removed, "removed image "+strings.Join(i.RepoTags, " "))
+		}
+	}
+	all, err := docker.VolumeList(ctx, client.VolumeListOptions{Filters: ofCache})
 	if err != nil {
 		return nil, err
 	}
 	for _, v := range all.Items {
 		folder := filepath.Join(cache, templates, v.Labels[templateLabel])
-		if v.Labels[templateCache] != cache {
+		if v.Labels[cacheLabel] != cache {
 			continue // of another cache, which knows itself what it needs
 		}
 		if _, err := os.Stat(folder); !os.IsNotExist(err) {
@@ -178,8 +191,8 @@ func dropOld(ctx context.Context, docker *testcontainers.DockerClient, cache str
 	return removed, nil
 }
 
-// templateCache says which cache a template belongs to.
-const templateCache = "backout.cache"
+// cacheLabel says which cache a template belongs to.
+const cacheLabel = "backout.cache"
 
 // builder fills a template by containers.
 type builder struct {
@@ -208,7 +221,7 @@ func (b *builder) start(ctx context.Context, name string, settings map[string]st
 	if err != nil && !absent(err) {
 		return database.Node{}, err
 	}
-	_, err = s.docker.VolumeCreate(ctx, client.VolumeCreateOptions{Name: volume, Labels: map[string]string{templateLabel: b.of.key, templateCache: s.Cache}})
+	_, err = s.docker.VolumeCreate(ctx, client.VolumeCreateOptions{Name: volume, Labels: map[string]string{templateLabel: b.of.key, cacheLabel: s.Cache}})
 	if err != nil {
 		return database.Node{}, err
 	}

@@ -7,10 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
 
 	"backout/harness/environment"
 	"backout/harness/service"
@@ -140,7 +143,7 @@ func (w *Workshop) Data(ctx context.Context) (DataImage, error) {
 		}
 	}
 	_, err = s.docker.ContainerCommit(ctx, s.engine.full("data"), client.ContainerCommitOptions{Reference: d.Name,
-		Changes: []string{"CMD []", `ENTRYPOINT ["sh"]`, "USER postgres", "LABEL " + templateLabel + "=" + key, "LABEL " + Label + "="}})
+		Changes: []string{"CMD []", `ENTRYPOINT ["sh"]`, "USER postgres", "LABEL " + templateLabel + "=" + key, "LABEL " + cacheLabel + "=" + strconv.Quote(s.Cache), "LABEL " + Label + "="}})
 	if err != nil {
 		return DataImage{}, fmt.Errorf("make the image of the database template: %w", err)
 	}
@@ -182,11 +185,32 @@ func (w *Workshop) Program(ctx context.Context) (image string, command []string,
 	if err := c.CopyFileToContainer(ctx, path, "/backout", 0o755); err != nil {
 		return "", nil, fmt.Errorf("make the image of this program: %w", err)
 	}
-	_, err = s.docker.ContainerCommit(ctx, s.engine.full("program"), client.ContainerCommitOptions{Reference: image, Changes: []string{"CMD []", "USER 65532", "LABEL " + Label + "="}})
+	_, err = s.docker.ContainerCommit(ctx, s.engine.full("program"), client.ContainerCommitOptions{Reference: image, Changes: []string{"CMD []", "USER 65532", "LABEL " + programLabel + "=", "LABEL " + cacheLabel + "=" + strconv.Quote(s.Cache), "LABEL " + Label + "="}})
 	if err != nil {
 		return "", nil, fmt.Errorf("make the image of this program: %w", err)
 	}
+	if err := dropPrograms(ctx, s.docker, s.Cache, time.Now()); err != nil {
+		return "", nil, err
+	}
 	return image, command, s.engine.remove(ctx, "program")
+}
+
+// programLabel marks images that hold this program.
+const programLabel = "backout.program"
+
+// dropPrograms removes the images of builds of this program that a cache made more than a week ago: who develops it makes many.
+func dropPrograms(ctx context.Context, docker *testcontainers.DockerClient, cache string, now time.Time) error {
+	const kept = 7 * 24 * time.Hour
+	all, err := docker.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("label", programLabel)})
+	if err != nil {
+		return fmt.Errorf("look for images of older builds of this program: %w", err)
+	}
+	for _, i := range all.Items {
+		if i.Labels[cacheLabel] == cache && now.Sub(time.Unix(i.Created, 0)) > kept {
+			_, _ = docker.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{}) // one that is in use stays
+		}
+	}
+	return nil
 }
 
 func hashFile(path string) (string, error) {

@@ -129,7 +129,7 @@ show-5-faults: ## each fault 20 times: injected, observed, lifted, observed, wit
 		ended=$$?; grep -v '^=== RUN' build/faults.log; exit $$ended
 
 show-6-table: build tools tools-kubernetes tools-argocd ## every feature on kind, with verdicts and times; those that do not apply with the reason
-	-@backout run features --tags @gate --env kind --parallel 3 --seed $(SEED) --name table-kind
+	-@backout run features --tags @gate --env kind --parallel 2 --seed $(SEED) --name table-kind
 
 # Seconds: how long the command took, and after it until the last answer of the bad release, and until service was restored.
 show-6-gap: build tools tools-kubernetes ## 20 rollbacks by kubectl: status says complete, and users still get the bad release

@@ -10,7 +10,7 @@ import (
 	"backout/harness/service"
 )
 
-// Where instances come and go, a drill says how many must serve; elsewhere it names them.
+// Where instances come and go, a drill says how many must run the release, those that take no requests too; elsewhere it names them.
 func TestResolveNamesInstancesOnlyWhereTheyStay(t *testing.T) {
 	s, err := service.Load("../../fixtures/services/shop/service.yaml")
 	if err != nil {
@@ -35,7 +35,7 @@ func TestResolveNamesInstancesOnlyWhereTheyStay(t *testing.T) {
 		replicas    int
 	}{
 		{"process", []string{"shop-1", "shop-2", "shop-3"}, 0}, {"containers", []string{"shop-1", "shop-2", "shop-3"}, 0},
-		{"kind", nil, 3}, {"cluster", nil, 3},
+		{"kind", nil, 4}, {"cluster", nil, 4},
 	} {
 		run, err := spec.resolve(Options{Environment: c.environment, Windows: "gate"})
 		if err != nil {

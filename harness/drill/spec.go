@@ -154,6 +154,9 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 	}
 	if dynamic(o.Environment) {
 		run.Replicas = s.Service.Instances
+		if k := s.Service.Kubernetes; k != nil {
+			run.Replicas += k.Background
+		}
 	} else {
 		for i := 1; i <= s.Service.Instances; i++ {
 			run.Instances = append(run.Instances, fmt.Sprintf("%s-%d", s.Service.Name, i))

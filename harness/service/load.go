@@ -247,7 +247,7 @@ func kubernetes(v *value, s *Service) *Kubernetes {
 	if v == nil {
 		return nil
 	}
-	o := v.object("chart", "manifests", "gitops", "port", "pods", "values", "env")
+	o := v.object("chart", "manifests", "gitops", "port", "pods", "background", "values", "env")
 	o.exactly("chart", "manifests")
 	chart, manifests := o.get("chart"), o.get("manifests")
 	k := &Kubernetes{Chart: chart.path(s.Dir, true), Manifests: manifests.path(s.Dir, true), Pods: "app.kubernetes.io/name=" + s.Name, Env: o.get("env").table()}
@@ -266,8 +266,11 @@ func kubernetes(v *value, s *Service) *Kubernetes {
 	}
 	if pods := o.get("pods"); pods != nil {
 		if k.Pods = pods.text(); k.Pods != "" && !selector.MatchString(k.Pods) {
-			pods.expected("labels of the pods that serve, such as app.kubernetes.io/name=%s,app.kubernetes.io/component=web", s.Name)
+			pods.expected("labels of the pods that run a release, such as app.kubernetes.io/name=%s,app.kubernetes.io/component=web", s.Name)
 		}
+	}
+	if n := o.get("background"); n != nil {
+		k.Background = int(n.number(0, 100))
 	}
 	if by := o.get("gitops"); by != nil {
 		if k.GitOps = by.choice(ArgoCD); manifests == nil {

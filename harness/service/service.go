@@ -121,13 +121,14 @@ type Containers struct {
 // DATABASE_URL, DATABASE_URL_STREAMING and DATABASE_URL_LOGICAL of who may change the schema, {namespace} of the drill. Where
 // it is deployed by GitOps, {repository} is the URL of the repository inside the cluster, and {git_image} an image with git.
 type Kubernetes struct {
-	Chart     string         // folder of a Helm chart
-	Manifests string         // or a folder of plain manifests
-	GitOps    string         // what brings the manifests from a Git repository to the cluster: ArgoCD; empty: commands do
-	Port      int            // that its pods listen on
-	Pods      string         // label selector of the pods that serve
-	Values    map[string]any // of the chart; a text that is one placeholder and reads as a whole number becomes one
-	Env       map[string]string
+	Chart      string         // folder of a Helm chart
+	Manifests  string         // or a folder of plain manifests
+	GitOps     string         // what brings the manifests from a Git repository to the cluster: ArgoCD; empty: commands do
+	Port       int            // that its pods listen on
+	Pods       string         // label selector of the pods that run a release
+	Background int            // how many of them take no requests, such as workers: they come on top of Instances
+	Values     map[string]any // of the chart; a text that is one placeholder and reads as a whole number becomes one
+	Env        map[string]string
 }
 
 // Database is the service's own database; it is named as the service.

@@ -49,7 +49,26 @@ func labelled(t *testing.T, tokens ...string) (found []string) {
 			found = append(found, strings.Split(strings.TrimSpace(string(out)), "\n")...)
 		}
 	}
-	return slices.DeleteFunc(found, func(s string) bool { return s == "" })
+	return slices.DeleteFunc(found, func(s string) bool { return s == "" || miscounted(t, s) })
+}
+
+// miscounted says of a network that is left whether Docker will not let it go although nothing is connected to it: before 28
+// it loses count when several containers come or go at once (moby#17217), and counts anew when it is started.
+func miscounted(t *testing.T, left string) bool {
+	name, is := strings.CutPrefix(left, "network ")
+	if !is {
+		return false
+	}
+	connected, err := exec.Command("docker", "network", "inspect", "--format", "{{len .Containers}}", name).Output()
+	if err != nil || string(connected) != "0\n" {
+		return false
+	}
+	out, err := exec.Command("docker", "network", "rm", name).CombinedOutput()
+	if err == nil {
+		return false // it could have been removed
+	}
+	t.Logf("an empty network stays: %s", out)
+	return strings.Contains(string(out), "has active endpoints")
 }
 
 // tokens of the runs that this machine's register knows.
@@ -120,13 +139,10 @@ func TestNothingRemains(t *testing.T) {
 		if _, err := drill.RemoveClusters(context.Background(), drill.Place{}); err != nil {
 			t.Error(err)
 		}
-		if left := labelled(t); len(left) > 0 {
-			t.Errorf("left in Docker: %v", left)
-			for _, l := range left { // whose it is, from when and what holds it
-				kind, name, _ := strings.Cut(l, " ")
-				out, _ := exec.Command("docker", kind, "inspect", name).CombinedOutput()
-				t.Logf("%s", out)
-			}
+		for _, l := range labelled(t) { // whose it is, from when and what holds it
+			kind, name, _ := strings.Cut(l, " ")
+			is, _ := exec.Command("docker", kind, "inspect", name).CombinedOutput()
+			t.Errorf("left in Docker: %s\n%s", l, is)
 		}
 		if nodes, err := exec.Command("docker", "ps", "-aq", "--filter", "label=io.x-k8s.kind.cluster", "--filter", "name=backout-").Output(); err != nil || len(nodes) > 0 {
 			t.Errorf("nodes of clusters are left: %s %v", nodes, err)

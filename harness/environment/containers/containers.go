@@ -123,7 +123,7 @@ func (s *stage) makeDirectory() error {
 	if err := register.Add(environment.Entry{Kind: environment.KindContainers, Name: register.Token()}); err != nil {
 		return err
 	}
-	s.engine = &engine{client: s.docker, token: register.Token(), boxes: map[string]testcontainers.Container{}, called: map[string]string{}}
+	s.engine = &engine{client: s.docker, token: register.Token(), cache: s.Cache, boxes: map[string]testcontainers.Container{}, called: map[string]string{}}
 	dir, err := register.Directory(s.Temp)
 	if err != nil {
 		return err
@@ -312,8 +312,14 @@ func (s *stage) destroy(ctx context.Context, late error) error {
 	}
 	if s.engine != nil {
 		s.keepLogs(ctx)
-		if _, err := sweep(ctx, s.docker, s.engine.token); err != nil {
+		swept, err := sweep(ctx, s.docker, s.engine.token)
+		if err != nil {
 			return errors.Join(err, late)
+		}
+		for _, line := range swept {
+			if !strings.HasPrefix(line, "removed ") {
+				s.Say(line)
+			}
 		}
 	}
 	if late != nil {

@@ -179,6 +179,14 @@ func labelled(t testing.TB, label string) (found []string) {
 			t.Fatal(err)
 		}
 		for _, name := range strings.Fields(string(out)) {
+			// See miscounted: what Docker cannot remove before it is started anew is not left by us.
+			if what == "network" {
+				connected, err := exec.Command("docker", "network", "inspect", "--format", "{{len .Containers}}", name).Output()
+				if out, _ := exec.Command("docker", "network", "rm", name).CombinedOutput(); err == nil && string(connected) == "0\n" && strings.Contains(string(out), "has active endpoints") {
+					t.Logf("an empty network stays: %s", out)
+					continue
+				}
+			}
 			found = append(found, what+" "+name)
 		}
 	}

@@ -91,7 +91,7 @@ func (s *stage) install(ctx context.Context, of *service.Service) error {
 			return fmt.Errorf("install %s %s: %w", of.Name, r.Name, err)
 		}
 	}
-	want := max(1, of.Instances)
+	want := max(1, of.Instances) + of.Kubernetes.Background
 	err = s.whilePods(ctx, of, func(ready int) error {
 		if ready < want {
 			return fmt.Errorf("%d of %d pods are ready", ready, want)

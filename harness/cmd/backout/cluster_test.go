@@ -243,3 +243,22 @@ func TestADrillThatIsKilledInAClusterThatExists(t *testing.T) {
 	}
 	m.nothingLeft()
 }
+
+// A Lease whose holder has not renewed it for longer than it lasts is taken over, and whose it was is told.
+func TestALeaseThatHasExpiredInAClusterThatExists(t *testing.T) {
+	m, o := inCluster(t)
+	before := o.everything()
+	o.kubectl(`apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: backout-drill}
+spec: {holderIdentity: somebody@elsewhere, leaseDurationSeconds: 30, renewTime: "2026-01-02T03:04:05.000000Z"}
+`, "apply", "--namespace", o.namespace, "-f", "-")
+	out, code := m.drilled()
+	if code != 0 || !strings.Contains(out, "took over the Lease backout-drill of "+o.namespace+", which had expired: it was held by somebody@elsewhere") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if after := o.everything(); after != before {
+		t.Errorf("the namespace was\n%s\nand is\n%s", before, after)
+	}
+	m.nothingLeft()
+}

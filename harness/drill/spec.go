@@ -4,6 +4,7 @@ package drill
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -121,6 +122,10 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	rests, err := s.Bad.RollbackFiles(s.Plan)
+	if err != nil {
+		return nil, fmt.Errorf("list what the rollback rests on: %w", err)
+	}
 	run := &evidence.Run{
 		Name: s.Name, Feature: s.Feature, Path: s.Path, Line: s.Line, Text: s.Text, Tags: s.Tags,
 		Again: fmt.Sprintf("backout run %s --env %s --seed %d", s.Where(), o.Environment, o.Seed),
@@ -140,6 +145,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Mutant:      s.Mutant,
 		Faults:      s.Faults,
 		Digests:     digests,
+		Rollback:    rests,
 		Machine:     machine(),
 	}
 	if s.Repeat != "" {
@@ -163,6 +169,11 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		}
 	}
 	if s.Service.Database != nil {
+		run.Rows = maps.Clone(s.Service.Database.Rows)
+		if run.Rows == nil {
+			run.Rows = map[string]int{}
+		}
+		maps.Copy(run.Rows, s.Rows)
 		run.Nodes = append(run.Nodes, "primary")
 		if s.Streaming {
 			run.Nodes = append(run.Nodes, "streaming")

@@ -27,6 +27,8 @@ type Run struct {
 	Plan       Plan      `json:"plan"`
 	Instances  []string  `json:"instances"` // of the drilled service, by name
 	Nodes      []string  `json:"nodes"`     // Postgres nodes, by name; none without a database
+	// Rows is how many rows a table was asked to have. Absent where nobody stated it, and in older runs.
+	Rows map[string]int `json:"rows,omitempty"`
 	// Replicas says that instances come and go, as pods do, and that so many of them must serve; 0: they are those in Instances.
 	Replicas int `json:"replicas,omitempty"`
 
@@ -42,8 +44,11 @@ type Run struct {
 	Promises    []Promise `json:"promises"`     // those that the scenario states
 	Expect      *Expect   `json:"expect,omitempty"`
 
-	Versions map[string]string `json:"versions"`          // of backout, Go, Postgres, goose ...
-	Digests  map[string]string `json:"digests"`           // path -> sha256 of plan, scripts, migrations, feature
+	Versions map[string]string `json:"versions"` // of backout, Go, Postgres, goose ...
+	Digests  map[string]string `json:"digests"`  // path -> sha256 of plan, scripts, migrations, feature
+	// Rollback names those of Digests on which the rollback itself rests: the plan, the scripts that it names, and the
+	// migrations up to the release's number. Absent in older runs.
+	Rollback []string          `json:"rollback,omitempty"`
 	Machine  map[string]string `json:"machine,omitempty"` // cores, memory, kernel, load
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -73,6 +74,56 @@ func (r *Release) Files(p *Plan) []string {
 	}
 	slices.Sort(files)
 	return slices.Compact(files)
+}
+
+// RollbackFiles is what the rollback itself rests on, each a file: the plan, the scripts and folders that its steps name
+// and what these name, and the migrations up to the release's number. A later migration is not among them, so that it
+// makes no drill of this plan stale.
+func (r *Release) RollbackFiles(p *Plan) ([]string, error) {
+	s := r.Service
+	migrations := []string{filepath.Join(r.Dir, "migrations")}
+	if s.Database != nil && s.Database.Migrations != "" {
+		migrations = append(migrations, filepath.Join(s.Dir, s.Database.Migrations))
+	}
+	var commands []string
+	for _, step := range p.Steps {
+		commands = append(commands, step.Run)
+	}
+	named := append([]string{p.Path}, r.scripts(commands...)...)
+	for _, dir := range []string{r.Dir, s.Dir} {
+		for _, name := range word.FindAllString(strings.Join(commands, "\n"), -1) {
+			if name = filepath.Clean(name); filepath.IsLocal(name) && name != "." && name != "releases" {
+				named = append(named, filepath.Join(dir, name))
+			}
+		}
+	}
+	var files []string
+	var errs []error
+	for _, top := range append(named, migrations...) {
+		err := filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) && path == top {
+				return nil // a word of a command that is no file
+			}
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			if n, is := migration(path); slices.Contains(migrations, filepath.Dir(path)) && (!is || n > r.MigrateTo) {
+				return nil
+			}
+			files = append(files, path)
+			return nil
+		})
+		errs = append(errs, err)
+	}
+	slices.Sort(files)
+	return slices.Compact(files), errors.Join(errs...)
+}
+
+// migration is the number with which a migration's file name begins, as goose reads it: 00005_drop_coupon_code.sql.
+func migration(path string) (int64, bool) {
+	number, _, found := strings.Cut(filepath.Base(path), "_")
+	n, err := strconv.ParseInt(number, 10, 64)
+	return n, found && err == nil && filepath.Ext(path) == ".sql"
 }
 
 // Digests is the sha256 of each file, and of each file in each folder, by its path, as "sha256:" and hexadecimal digits.

@@ -1,0 +1,341 @@
+package history
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/fileblob"
+	_ "gocloud.dev/blob/memblob" // mem://
+	_ "gocloud.dev/blob/s3blob"  // s3://, of whoever speaks its protocol
+	"gocloud.dev/gcerrors"
+)
+
+// Schemes are the kinds of URL that are built in. An addition is a line here and an import of its driver above. That of
+// Google's (gocloud.dev/blob/gcsblob) is left out for its size.
+func Schemes() []string { return []string{"file", "mem", "s3"} }
+
+const (
+	runsIn    = "runs/"
+	recordsIn = "records/"
+	indexAt   = "index.ndjson"
+	// stale is how many runs may be missing in the index before one who adds a run writes it anew.
+	stale = 100
+)
+
+// Store is a history in a folder or a bucket. Any number of machines may add to it at once: an object is written once, under
+// a name of its own, and the index is only a copy that spares reading them one by one.
+type Store struct {
+	Place  string // as it was named
+	bucket *blob.Bucket
+}
+
+// Open opens the history in a folder or at a URL. A folder that is not there is made when something is added; unless
+// create is set, its absence is an error that is fs.ErrNotExist.
+func Open(ctx context.Context, place string, create bool) (*Store, error) {
+	scheme, _, isURL := strings.Cut(place, "://")
+	if isURL && !slices.Contains(Schemes(), scheme) {
+		return nil, fmt.Errorf("history %s: expected a folder or a URL of one of %s, found %s://", place, strings.Join(Schemes(), ", "), scheme)
+	}
+	if isURL && scheme != "file" {
+		bucket, err := blob.OpenBucket(ctx, place)
+		if err != nil {
+			return nil, fmt.Errorf("open the history %s: %w", place, err)
+		}
+		return On(place, bucket), nil
+	}
+	dir := place
+	if isURL {
+		u, err := url.Parse(place)
+		if err != nil || u.Host != "" || u.Path == "" {
+			return nil, fmt.Errorf("history %s: expected file:///PATH of a folder", place)
+		}
+		dir = filepath.FromSlash(u.Path)
+	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("history %s: expected a folder, found a file", place)
+	} else if err != nil && !(create && errors.Is(err, fs.ErrNotExist)) {
+		return nil, fmt.Errorf("open the history: %w", err)
+	}
+	// What is written lies beside its place first, since another disk's temporary folder could not be moved from.
+	bucket, err := fileblob.OpenBucket(dir, &fileblob.Options{CreateDir: create, NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
+	if err != nil {
+		return nil, fmt.Errorf("open the history %s: %w", place, err)
+	}
+	return On(place, bucket), nil
+}
+
+// On is the history in a bucket that is open already.
+func On(place string, bucket *blob.Bucket) *Store { return &Store{Place: place, bucket: bucket} }
+
+// Close lets the bucket go.
+func (s *Store) Close() error { return s.bucket.Close() }
+
+// Add keeps a run. It returns false when the run is there already: no object is ever overwritten.
+func (s *Store) Add(ctx context.Context, r Run) (bool, error) {
+	name, text, err := r.write()
+	if err != nil {
+		return false, fmt.Errorf("add to the history %s: %w", s.Place, err)
+	}
+	// Another version of Backout may have judged the same log otherwise; one run is one object all the same.
+	n, ok := parseName(name)
+	if !ok {
+		return false, fmt.Errorf("add to the history %s: expected a run with a service and a head, found %q", s.Place, name)
+	}
+	same := runsIn + strings.TrimSuffix(name, n.sum+".json")
+	for _, err := range list(ctx, s.bucket, same) {
+		if err != nil {
+			return false, fmt.Errorf("add to the history %s: %w", s.Place, err)
+		}
+		return false, nil
+	}
+	return s.put(ctx, runsIn+name, text)
+}
+
+// put writes an object that is not there yet.
+func (s *Store) put(ctx context.Context, key string, text []byte) (bool, error) {
+	there, err := s.bucket.Exists(ctx, key)
+	if err == nil && there {
+		return false, nil
+	}
+	if err == nil {
+		err = s.bucket.WriteAll(ctx, key, text, &blob.WriterOptions{IfNotExist: true, ContentType: "application/json"})
+	}
+	if gcerrors.Code(err) == gcerrors.FailedPrecondition {
+		return false, nil // somebody else was faster, with the same text: its digest is in the name
+	}
+	if err != nil {
+		return false, fmt.Errorf("add to the history %s: %w", s.Place, err)
+	}
+	return true, nil
+}
+
+// Damaged is an object that could not be read. It is never counted as anything.
+type Damaged struct {
+	Name string // in the history
+	Why  string
+	named
+}
+
+// Of says whether it is of a service, by its name.
+func (d Damaged) Of(service string) bool { return d.service == service || d.service == "" }
+
+// Log is all that a history holds.
+type Log struct {
+	Place   string
+	Runs    []Run    // from the oldest to the newest
+	Records []Record // from the oldest to the newest
+	Damaged []Damaged
+	Indexed int    // runs that were found in the index
+	Index   string // why the index could not be used, in words; empty when it could or when there is none
+	texts   map[string][]byte
+}
+
+// Load reads a history. What is in its index is read from there, when name and digest agree; the rest one by one.
+func (s *Store) Load(ctx context.Context) (*Log, error) {
+	l := &Log{Place: s.Place, texts: map[string][]byte{}}
+	wrong := func(err error) (*Log, error) { return nil, fmt.Errorf("read the history %s: %w", s.Place, err) }
+	var names []string
+	for key, err := range list(ctx, s.bucket, runsIn) {
+		if err != nil {
+			return wrong(err)
+		}
+		names = append(names, strings.TrimPrefix(key, runsIn))
+	}
+	index, why := s.index(ctx)
+	l.Index = why
+	objects := make([]object, len(names))
+	err := each(len(names), func(i int) error {
+		name := names[i]
+		n, ok := parseName(name)
+		if text := index[name]; ok && text != nil {
+			if o := decode(name, n, text); o.damaged == nil {
+				o.indexed = true
+				objects[i] = o
+				return nil
+			}
+		}
+		text, err := s.bucket.ReadAll(ctx, runsIn+name)
+		switch {
+		case gcerrors.Code(err) == gcerrors.NotFound:
+			objects[i] = object{damaged: &Damaged{runsIn + name, "it was removed while it was read", n}}
+		case err != nil && ctx.Err() != nil:
+			return err
+		case err != nil:
+			objects[i] = object{damaged: &Damaged{runsIn + name, err.Error(), n}}
+		case !ok:
+			objects[i] = object{damaged: &Damaged{Name: runsIn + name, Why: "expected a name of the form TIME-SERVICE-RUN-DIGEST.json"}}
+		default:
+			objects[i] = decode(name, n, text)
+		}
+		return nil
+	})
+	if err != nil {
+		return wrong(err)
+	}
+	seen := map[string]bool{}
+	for i, o := range objects {
+		switch {
+		case o.damaged != nil:
+			l.Damaged = append(l.Damaged, *o.damaged)
+		case seen[o.run.Head]: // two machines added one run at the same instant, judged by two versions: the first name stands
+		default:
+			seen[o.run.Head] = true
+			l.Runs = append(l.Runs, o.run)
+			l.texts[names[i]] = o.text
+			if o.indexed {
+				l.Indexed++
+			}
+		}
+	}
+	slices.SortFunc(l.Runs, byTime)
+	if err := s.loadRecords(ctx, l); err != nil {
+		return wrong(err)
+	}
+	return l, nil
+}
+
+// object is one object as it was read.
+type object struct {
+	run     Run
+	text    []byte
+	damaged *Damaged
+	indexed bool
+}
+
+func decode(name string, n named, text []byte) object {
+	text = bytes.TrimRight(text, "\n")
+	if got := sum(text); got != n.sum {
+		return object{damaged: &Damaged{runsIn + name, fmt.Sprintf("its text has the digest %s, and its name says %s", got, n.sum), n}}
+	}
+	r, err := read(text)
+	if err != nil {
+		return object{damaged: &Damaged{runsIn + name, err.Error(), n}}
+	}
+	return object{run: r, text: text}
+}
+
+// indexLine is a line of the index: a name, and the text of the object under it. The digest in the name is that of the
+// text, so that an index that was damaged is not believed.
+type indexLine struct {
+	Name string          `json:"name"`
+	Run  json.RawMessage `json:"run"`
+}
+
+// index is the text of each run by its name. A line that cannot be read is left away; its object is read instead.
+func (s *Store) index(ctx context.Context) (texts map[string]json.RawMessage, why string) {
+	all, err := s.bucket.ReadAll(ctx, indexAt)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return nil, ""
+	}
+	if err != nil {
+		return nil, err.Error()
+	}
+	texts = map[string]json.RawMessage{}
+	lines, bad := bytes.Split(bytes.TrimRight(all, "\n"), []byte("\n")), 0
+	for _, text := range lines {
+		// The name comes first and the rest of the line is the object, which is decoded once, later.
+		name, rest, found := bytes.Cut(bytes.TrimPrefix(text, []byte(`{"name":"`)), []byte(`","run":`))
+		if run, ends := bytes.CutSuffix(rest, []byte("}")); found && ends {
+			texts[string(name)] = run
+		} else {
+			bad++
+		}
+	}
+	if bad > 0 {
+		why = fmt.Sprintf("%d of %d lines of its index cannot be read", bad, len(lines))
+	}
+	return texts, why
+}
+
+// Rebuild writes the index anew from all objects. When two do it at once, one of both indexes stays; either is right.
+func (s *Store) Rebuild(ctx context.Context, l *Log) error {
+	var out bytes.Buffer
+	w := bufio.NewWriter(&out)
+	for _, name := range slices.Sorted(maps.Keys(l.texts)) {
+		fmt.Fprintf(w, "{\"name\":%q,\"run\":%s}\n", name, l.texts[name])
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := s.bucket.WriteAll(ctx, indexAt, out.Bytes(), &blob.WriterOptions{ContentType: "application/x-ndjson"}); err != nil {
+		return fmt.Errorf("write the index of the history %s: %w", s.Place, err)
+	}
+	return nil
+}
+
+// Tidy writes the index anew when many runs are missing in it.
+func (s *Store) Tidy(ctx context.Context) error {
+	there := 0
+	for _, err := range list(ctx, s.bucket, runsIn) {
+		if err != nil {
+			return fmt.Errorf("read the history %s: %w", s.Place, err)
+		}
+		there++
+	}
+	if index, _ := s.index(ctx); there-len(index) <= stale {
+		return nil
+	}
+	l, err := s.Load(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Rebuild(ctx, l)
+}
+
+// atOnce is how many keys are asked for at once. In a folder each question walks it from its beginning; a bucket answers with
+// as many as it likes.
+const atOnce = 100_000
+
+// list are the keys below a prefix, sorted. What a writer that died left half-written is none.
+func list(ctx context.Context, bucket *blob.Bucket, prefix string) func(yield func(string, error) bool) {
+	return func(yield func(string, error) bool) {
+		for token := blob.FirstPageToken; token != nil; {
+			objects, next, err := bucket.ListPage(ctx, token, atOnce, &blob.ListOptions{Prefix: prefix})
+			if err != nil {
+				yield("", err)
+				return
+			}
+			for _, o := range objects {
+				if !o.IsDir && path.Ext(o.Key) == ".json" && !yield(o.Key, nil) {
+					return
+				}
+			}
+			token = next
+		}
+	}
+}
+
+// each calls f for 0 to n-1, several at once: objects of a bucket are far away.
+func each(n int, f func(i int) error) error {
+	var work sync.WaitGroup
+	errs := make([]error, n)
+	next := make(chan int)
+	for range min(n, 4*runtime.GOMAXPROCS(0)) {
+		work.Go(func() {
+			for i := range next {
+				errs[i] = f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	work.Wait()
+	return errors.Join(errs...)
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -26,6 +27,7 @@ type flags struct {
 	services           []string
 	seed               int64
 	reports, name      string
+	history            string // empty: REPORTS/history
 	parallel           int
 	json               bool
 	postgres           string
@@ -37,7 +39,7 @@ func (f *flags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.tags, "tags", "", "only scenarios with these tags, as godog reads them: '@gate && ~@control'")
 	c.Flags().StringVar(&f.env, "env", "process", "where the drill happens: process, containers, kind, or cluster, which exists")
 	c.Flags().StringVar(&f.windows, "windows", "gate", "how long service must stay restored: gate (10 s) or quarterly (60 s)")
-	c.Flags().StringSliceVar(&f.services, "services", []string{".", "services", "fixtures/services"}, "folders in which services are looked for")
+	c.Flags().StringSliceVar(&f.services, "services", serviceRoots(), "folders in which services are looked for")
 	c.Flags().Int64Var(&f.seed, "seed", 0, "seed of users, values and keys; 0 draws one and prints it")
 }
 
@@ -65,6 +67,7 @@ func (f *flags) addRun(c *cobra.Command) {
 	c.Flags().IntVar(&f.parallel, "parallel", 1, "how many drills run side by side")
 	c.Flags().StringVar(&f.reports, "reports", "reports", "folder under which this set of runs gets its own")
 	c.Flags().StringVar(&f.name, "name", "", "name of the set's folder; the default is taken from what is run")
+	c.Flags().StringVar(&f.history, "history", "", placeText+" to which the runs are added; REPORTS/history unless given")
 	c.Flags().BoolVar(&f.json, "json", false, "progress and results as lines of JSON on standard output")
 	c.Flags().StringVar(&f.postgres, "postgres", "", "folder of PostgreSQL's programs; found by itself when not given")
 	c.Flags().StringVar(&f.place.Context, "context", "", "of a cluster that exists: the kubeconfig's context; the current one is never taken by itself")
@@ -111,7 +114,7 @@ func run(ctx context.Context, paths []string, f flags) error {
 	if err != nil {
 		return err
 	}
-	return conclude(set, f.name, results, show)
+	return conclude(ctx, set, f, results, show)
 }
 
 // runSet runs compiled drills. It returns what became of them and the folder of the set.
@@ -209,16 +212,16 @@ func runAll(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 	return results
 }
 
-// conclude writes the reports of the set and gives the exit code of all drills together.
-func conclude(dir, name string, results []drill.Result, show *progress) error {
-	s := entries(dir, name, results)
+// conclude writes the reports of the set, adds its runs to the history and gives the exit code of all drills together.
+func conclude(ctx context.Context, dir string, f flags, results []drill.Result, show *progress) error {
+	s := entries(dir, f.name, results)
 	var wrong error
 	if len(results) > 1 {
 		wrong = drill.RenderSet(dir, s)
 	}
 	show.summary(dir, results)
-	if wrong != nil {
-		return wrong
+	if err := keep(ctx, f, results, show); err != nil || wrong != nil {
+		return cmp.Or(wrong, err)
 	}
 	return exitOf(results)
 }

@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap drill-kind test test-kind bench bench-containers bench-kind lint build tools doctor clean sample
+.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap drill-kind test test-kind bench bench-containers bench-kind lint build tools doctor clean sample sample-history
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -158,6 +158,7 @@ bench: build tools ## measure what the README claims, each beside its alternativ
 	$(BENCH) -bench 'Traffic' ./harness/traffic
 	$(BENCH) -bench 'JudgeAnHour' ./harness/verdict
 	$(BENCH) -bench 'ProbeCost' ./harness/drill
+	$(BENCH) -bench 'HistoryPage' -count 3 ./harness/history
 
 bench-containers: build tools images ## measure containers beside scripts that do the same by docker run
 	$(BENCH) -bench 'BesideDockerRun' -count 3 ./harness/environment/containers
@@ -173,9 +174,15 @@ lint: ## gofmt, vet, staticcheck
 
 sample: build tools ## make reports/sample anew from a real run, and its picture with Chromium
 	@rm -rf build/sample && backout run features/controls/drops-a-column-without-data.feature --reports build/sample --seed 7
-	@cp build/sample/*/* reports/sample/
+	@cp build/sample/*-*/* reports/sample/
 	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,1700 \
 		--screenshot=reports/sample/report.png "file://$(CURDIR)/reports/sample/report.html"
+
+sample-history: build ## make the picture of the history's page anew, from a year of invented runs
+	@rm -rf build/history && backout history generate --history build/history --now 2026-11-26T12:00:00Z
+	@backout history --history build/history --now 2026-11-26T12:00:00Z --format html >build/history.html
+	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,1500 \
+		--screenshot=reports/sample/history.png "file://$(CURDIR)/build/history.html"
 
 clean: build ## remove what a crashed run left behind, and build/
 	@backout clean

@@ -166,15 +166,27 @@ func (p *historyPage) headline(green, all, stale int) {
 	switch {
 	case all == 0:
 		p.Look, p.Says = look{"is-unknown", "i-ask", "Unknown."}, "No drill has run: nothing is known of the rollbacks."
+	case all == 1 && green == 1 && stale == 0 && len(p.Damaged) == 0:
+		p.Look, p.Says = look{"is-kept", "i-ok", "Green."}, "The only drill was green when it ran last, and recently enough."
 	case green == all && stale == 0 && len(p.Damaged) == 0:
 		p.Look, p.Says = look{"is-kept", "i-ok", "Green."}, fmt.Sprintf("All %s were green when they ran last, and recently enough.", report.Many(all, "drill", "drills"))
+	case all == 1 && green == 0:
+		p.Look, p.Says = look{"is-broken", "i-no", "Not green."}, "The only drill was not green when it ran last."
 	case green < all:
-		p.Look, p.Says = look{"is-broken", "i-no", "Not all green."}, fmt.Sprintf("%d of %s were not green when they ran last.", all-green, report.Many(all, "drill", "drills"))
+		p.Look, p.Says = look{"is-broken", "i-no", "Not all green."}, fmt.Sprintf("%d of %d drills %s not green when last run.", all-green, all, one(all-green, "was", "were"))
 	case stale > 0:
-		p.Look, p.Says = look{"is-changed", "i-late", "Stale."}, fmt.Sprintf("%d of %s have not been green for longer than their tier allows.", stale, report.Many(all, "drill", "drills"))
+		p.Look, p.Says = look{"is-changed", "i-late", "Stale."}, fmt.Sprintf("%d of %s %s not been green for longer than the tier allows.", stale, report.Many(all, "drill", "drills"), one(stale, "has", "have"))
 	default:
 		p.Look, p.Says = look{"is-unknown", "i-ask", "Unknown."}, fmt.Sprintf("%s cannot be read, and may have been red.", report.Many(len(p.Damaged), "object", "objects"))
 	}
+}
+
+// one chooses the word for one or for more.
+func one(n int, is, are string) string {
+	if n == 1 {
+		return is
+	}
+	return are
 }
 
 func (p *historyPage) figures(green, all, stale, slower int, oldest, slowest *Row, whose map[*Row]string) {

@@ -185,10 +185,11 @@ func TestHeadline(t *testing.T) {
 		want string
 	}{
 		{Log{}, "Unknown. No drill has run"},
-		{Log{Runs: []Run{green(1)}}, "Green. All 1 drill"},
-		{Log{Runs: []Run{green(1, red)}}, "Not all green. 1 of 1 drill"},
-		{Log{Runs: []Run{green(1, unclear)}}, "Not all green."},
-		{Log{Runs: []Run{green(93)}}, "Stale. 1 of 1"},
+		{Log{Runs: []Run{green(1)}}, "Green. The only drill was"},
+		{Log{Runs: []Run{green(1, red)}}, "Not green. The only drill was not"},
+		{Log{Runs: []Run{green(1, unclear)}}, "Not green."},
+		{Log{Runs: []Run{green(1), green(2, red, late, func(r *Run) { r.Name = "n" })}}, "Not all green. 1 of 2 drills was not"},
+		{Log{Runs: []Run{green(93)}}, "Stale. 1 of 1 drill has"},
 		{Log{Runs: []Run{green(93, late)}}, "Green."},
 		{Log{Runs: []Run{green(1)}, Damaged: []Damaged{{Name: "x"}}}, "Unknown. 1 object"},
 	} {

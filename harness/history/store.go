@@ -108,15 +108,9 @@ func (s *Store) Add(ctx context.Context, r Run) (bool, error) {
 
 // put writes an object that is not there yet.
 func (s *Store) put(ctx context.Context, key string, text []byte) (bool, error) {
-	there, err := s.bucket.Exists(ctx, key)
-	if err == nil && there {
-		return false, nil
-	}
-	if err == nil {
-		err = s.bucket.WriteAll(ctx, key, text, &blob.WriterOptions{IfNotExist: true, ContentType: "application/json"})
-	}
+	err := s.bucket.WriteAll(ctx, key, text, &blob.WriterOptions{IfNotExist: true, ContentType: "application/json"})
 	if gcerrors.Code(err) == gcerrors.FailedPrecondition {
-		return false, nil // somebody else was faster, with the same text: its digest is in the name
+		return false, nil // with the same text: its digest is in the name
 	}
 	if err != nil {
 		return false, fmt.Errorf("add to the history %s: %w", s.Place, err)

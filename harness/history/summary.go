@@ -249,8 +249,9 @@ func (s Summary) each(do func(v Service, r Row)) {
 	}
 }
 
-// Table writes it for a terminal.
-func Table(w io.Writer, s Summary) error {
+// Table writes it for a terminal, and for grep: with no spaces but plain ones.
+func Table(to io.Writer, s Summary) error {
+	w := &strings.Builder{}
 	if s.Generated {
 		fmt.Fprintln(w, "GENERATED: runs in this history were invented, and no drill took place.")
 	}
@@ -286,7 +287,8 @@ func Table(w io.Writer, s Summary) error {
 	if s.Runs == 0 {
 		fmt.Fprintf(w, "No run in %s.\n", s.Place)
 	}
-	return nil
+	_, err := io.WriteString(to, strings.ReplaceAll(w.String(), "\u00a0", " "))
+	return err
 }
 
 // Plain is text without what a terminal would obey.

@@ -152,7 +152,7 @@ func (m machine) feature() string {
 // reports is the folder of the only set that was run.
 func (m machine) reports() string {
 	m.t.Helper()
-	found, err := filepath.Glob(filepath.Join(m.dir, "reports/*"))
+	found, err := filepath.Glob(filepath.Join(m.dir, "reports/*-*")) // TIME-NAME; beside it lies the history
 	if err != nil || len(found) != 1 {
 		m.t.Fatalf("expected one folder of reports, found %v (%v)", found, err)
 	}
@@ -232,6 +232,14 @@ func TestDrillAndItsControl(t *testing.T) {
 			t.Errorf("%s: judged again, the verdict is another one (%v)", file, err)
 		}
 		canary(t, dir)
+	}
+	// Both are in the history, the control apart, and the plan is fresh as it is checked out.
+	out, code = m.run("history", "--history", filepath.Join(m.dir, "reports/history"), "--format", "csv")
+	if n := strings.Count(out, "\nshop,critical,drill,The plan restores the column and its data,"); n != 1 || strings.Count(out, "\nshop,critical,control,") != 1 || code != 0 {
+		t.Errorf("expected a drill and a control in the history, found (exit %d):\n%s", code, out)
+	}
+	if out, code := m.run("gate", "--service", "shop", "--release", "v2-drops-coupon", "--history", filepath.Join(m.dir, "reports/history")); code != verdict.ExitPass {
+		t.Errorf("gate: exit %d, expected 0:\n%s", code, out)
 	}
 	for _, file := range []string{"index.html", "junit.xml", "summary.md", "drill-8/report.html", "drill-8/junit.xml", "drill-8/summary.md"} {
 		if info, err := os.Stat(filepath.Join(m.reports(), file)); err != nil || info.Size() == 0 {

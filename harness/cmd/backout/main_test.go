@@ -25,8 +25,8 @@ func TestCommandLine(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
-		// broke runs backout and expects that it ends with 3, and with no other code.
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"broke": func(ts *testscript.TestScript, _ bool, args []string) {
+		// drilled adds a run of a release's own plan, as it is now, to a history; broke runs backout and expects that it ends with 3, and with no other code.
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"drilled": drilled, "broke": func(ts *testscript.TestScript, _ bool, args []string) {
 			var exit *exec.ExitError
 			if err := ts.Exec("backout", args...); !errors.As(err, &exit) || exit.ExitCode() != verdict.ExitBroke {
 				ts.Fatalf("expected exit code %d, found %v", verdict.ExitBroke, err)

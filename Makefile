@@ -181,7 +181,7 @@ sample: build tools ## make reports/sample anew from a real run, and its picture
 sample-history: build ## make the picture of the history's page anew, from a year of invented runs
 	@rm -rf build/history && backout history generate --history build/history --now 2026-11-26T12:00:00Z
 	@backout history --history build/history --now 2026-11-26T12:00:00Z --format html >build/history.html
-	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,1500 \
+	chromium --headless=new --no-sandbox --hide-scrollbars --force-device-scale-factor=0.8 --window-size=1000,1190 \
 		--screenshot=reports/sample/history.png "file://$(CURDIR)/build/history.html"
 
 clean: build ## remove what a crashed run left behind, and build/

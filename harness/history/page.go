@@ -339,7 +339,7 @@ func drawn(runs []Run, from, to time.Time) plot {
 	if most == 0 {
 		most = 1
 	}
-	scale := nice(most * 1.1)
+	scale := nice(most)
 	p.Top = report.Seconds(scale)
 	target := runs[len(runs)-1].Target
 	y := func(v float64) int { return 100 - int(math.Round(88*v/scale)) } // the upper edge is for what never was restored

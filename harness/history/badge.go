@@ -1,7 +1,6 @@
 package history
 
 import (
-	_ "embed"
 	"html/template"
 	"io"
 	"unicode/utf8"

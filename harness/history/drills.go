@@ -88,10 +88,7 @@ func Drills(runs []Run) []DrillLine {
 
 func kindOrder(kind string) int { return slices.Index([]string{Drill, Refusal, Control, Mutant}, kind) }
 
-// Own says whether it says something of the service's rollbacks, and is not a control of the drills.
-func (l DrillLine) Own() bool { return l.Kind == Drill }
-
-// As expected: of a control or a refusal, whether the newest run met what it expects.
+// Met says, of a control or a refusal, whether the newest run met what it expects.
 func (l DrillLine) Met() bool { return l.Last.Exit == verdict.ExitPass }
 
 // trend compares the last of the runs.
@@ -147,13 +144,10 @@ func deviation(values []float64) float64 {
 	return math.Sqrt(squares)
 }
 
-// Days is a number of whole days between two times, and never less than 0.
+// days is a number of whole days between two times, and never less than 0.
 func days(from, to time.Time) int { return max(0, int(to.Sub(from).Hours()/24)) }
 
-// share of 1 as it is read: "9 of 12".
-type outOf struct{ Good, All int }
-
-// Every is how old the newest green drill of a plan may be.
+// How old the newest green drill of a plan may be.
 const (
 	Quarter  = 92 * 24 * time.Hour // critical services are drilled each quarter
 	HalfYear = 183 * 24 * time.Hour

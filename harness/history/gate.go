@@ -15,7 +15,6 @@ type Wanted struct {
 	Release string
 	Path    string            // of the plan, from the service's folder
 	Files   map[string]string // on which the rollback rests -> sha256; paths are from the service's folder
-	Drill   string            // the command that drills it; empty: no feature does
 }
 
 // Finding is what the gate says of one plan.
@@ -24,7 +23,7 @@ type Finding struct {
 	Reasons []string // why it is not fresh; none: it is
 	Changed []string // files that are not as they were, each with what became of it
 	Green   *Run     // the newest green drill, of the version that is checked out if there is one
-	Mend    string   // the command that mends it
+	Mend    string   // the command that drills it again; empty: it was never drilled
 }
 
 // Fresh says that the gate is open for this plan.
@@ -36,7 +35,7 @@ const skew = time.Hour
 // Gate says whether a plan was drilled green, recently, and as it is now. Controls, invented runs and what cannot be read
 // count as nothing; but what cannot be read may have been red.
 func Gate(l *Log, w Wanted, now time.Time, maxAge time.Duration) Finding {
-	f := Finding{Wanted: w, Mend: w.Drill}
+	f := Finding{Wanted: w}
 	var drills []Run
 	controls := 0
 	for _, r := range l.Runs {
@@ -57,7 +56,7 @@ func Gate(l *Log, w Wanted, now time.Time, maxAge time.Duration) Finding {
 		because("there is no drill of this plan%s", beside)
 		return f
 	}
-	f.Mend = cmp.Or(f.Mend, drills[len(drills)-1].Again)
+	f.Mend = drills[len(drills)-1].Again
 	for _, line := range Drills(drills) {
 		if last := line.Last; !last.Green() && now.Sub(last.When) <= maxAge {
 			because("%s in %s was not green when it ran last, on %s: %s", last.Where(), last.Environment, day(last.When), says(last))

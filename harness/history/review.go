@@ -312,7 +312,7 @@ func (r Review) Says() string {
 	if runs == 0 {
 		return fmt.Sprintf("No drill ran in %s. Never drilled: %s.", r.Month, orNone(r.Never))
 	}
-	return fmt.Sprintf("%d of %s green. Became worse: %d. Never drilled: %s.", green, report.Many(runs, "drill was", "drills were"), len(r.Worse), orNone(r.Never))
+	return fmt.Sprintf("%d of %s green. Became worse: %d. Never drilled: %s.", green, report.Many(runs, "run was", "runs were"), len(r.Worse), orNone(r.Never))
 }
 
 func orNone(list []string) string {

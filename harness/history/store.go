@@ -125,9 +125,6 @@ type Damaged struct {
 	named
 }
 
-// Of says whether it is of a service, by its name.
-func (d Damaged) Of(service string) bool { return d.service == service || d.service == "" }
-
 // Log is all that a history holds.
 type Log struct {
 	Place   string

@@ -101,18 +101,21 @@ func (g gate) run(c *cobra.Command, p *past) error {
 // tell prints what the gate finds, and gives the exit code.
 func (g gate) tell(out io.Writer, l *history.Log, wanted []history.Wanted, without []string, now time.Time, maxAge time.Duration) error {
 	shut := 0
+	var drills []scenarios.Scenario
 	for _, w := range wanted {
 		f := history.Gate(l, w, now, maxAge)
 		if f.Fresh() {
 			fmt.Fprintf(out, "fresh      %s: green %s in %s (%s)\n", w.Path, history.Since(f.Green.When, now), f.Green.Where(), f.Green.Environment)
 			continue
 		}
-		shut++
+		if shut++; shut == 1 { // only now are they needed, and they take a while
+			drills = g.compiled()
+		}
 		fmt.Fprintf(out, "NOT FRESH  %s\n", w.Path)
 		for _, why := range f.Reasons {
 			fmt.Fprintln(out, "    "+history.Plain(why))
 		}
-		mend := cmp.Or(f.Mend, fmt.Sprintf("write a feature that rolls release %q back by it, and: backout run FEATURE --env %s", w.Release, g.env))
+		mend := cmp.Or(f.Mend, g.drill(drills, w.Path), fmt.Sprintf("write a feature that rolls release %q back by it, and: backout run FEATURE --env %s", w.Release, g.env))
 		fmt.Fprintln(out, "    mend it: "+history.Plain(mend))
 	}
 	if len(without) > 0 {
@@ -178,7 +181,6 @@ func (g gate) plans(s *service.Service) (wanted []history.Wanted, without []stri
 			return nil, nil, err
 		}
 	}
-	drills := g.drills()
 	for _, name := range names {
 		r, err := s.Release(name)
 		if err != nil {
@@ -205,23 +207,32 @@ func (g gate) plans(s *service.Service) (wanted []history.Wanted, without []stri
 		if err != nil {
 			return nil, nil, err
 		}
-		wanted = append(wanted, history.Wanted{Service: s.Name, Release: name, Path: history.PlanPath(plan.Path), Files: history.Files(plan.Path, digests), Drill: drills[plan.Path]})
+		wanted = append(wanted, history.Wanted{Service: s.Name, Release: name, Path: history.PlanPath(plan.Path), Files: history.Files(plan.Path, digests)})
 	}
 	return wanted, without, nil
 }
 
-// drills are the commands that drill plans, by the plan's path. Features that cannot be compiled are no mistake of the gate:
-// the command is then taken from the history.
-func (g gate) drills() map[string]string {
-	found := map[string]string{}
-	all, err := scenarios.Load([]string{g.features}, "", scenarios.Options{Services: g.services, Options: drill.Options{Environment: g.env, Windows: "gate", Seed: 1}})
-	if err != nil {
-		return found
-	}
+// drill is the command that drills a plan: that of a plain drill, or else of one with a fault or the like. Features that cannot be
+// compiled are no mistake of the gate: the command is then taken from the history.
+func (g gate) drill(all []scenarios.Scenario, plan string) string {
+	var plain, other string
 	for _, s := range all {
-		if s.Plan != nil && s.Expect == nil && s.NotApplicable == "" && found[s.Plan.Path] == "" {
-			found[s.Plan.Path] = fmt.Sprintf("backout run %s --env %s", s.Where(), g.env)
+		switch command := fmt.Sprintf("backout run %s --env %s", s.Where(), g.env); {
+		case s.Plan == nil || history.PlanPath(s.Plan.Path) != plan || s.Service.Name != g.service || s.Expect != nil:
+		case len(s.Faults) == 0 && s.Second == nil && s.Death == nil && s.Herd == nil:
+			plain = cmp.Or(plain, command)
+		default:
+			other = cmp.Or(other, command)
 		}
 	}
-	return found
+	return cmp.Or(plain, other)
+}
+
+// compiled are the drills of the features that are checked out; none when they cannot be compiled.
+func (g gate) compiled() []scenarios.Scenario {
+	all, err := scenarios.Load([]string{g.features}, "", scenarios.Options{Services: g.services, Options: drill.Options{Environment: g.env, Windows: "gate", Seed: 1}})
+	if err != nil {
+		return nil
+	}
+	return all
 }

@@ -46,21 +46,18 @@ func (s *Store) AddRecord(ctx context.Context, r Record) (bool, error) {
 }
 
 func (s *Store) loadRecords(ctx context.Context, l *Log) error {
-	var names []string
-	for key, err := range list(ctx, s.bucket, recordsIn) {
-		if err != nil {
-			return err
-		}
-		names = append(names, key)
+	names, err := s.list(ctx, recordsIn, "")
+	if err != nil {
+		return err
 	}
 	type found struct {
 		record  Record
 		damaged *Damaged
 	}
 	all := make([]found, len(names))
-	err := each(len(names), func(i int) error {
-		n, ok := parseName(strings.TrimPrefix(names[i], recordsIn))
-		text, err := s.bucket.ReadAll(ctx, names[i])
+	err = each(len(names), func(i int) error {
+		n, ok := parseName(names[i])
+		text, err := s.bucket.ReadAll(ctx, recordsIn+names[i])
 		r := Record{}
 		switch {
 		case err != nil && gcerrors.Code(err) != gcerrors.NotFound && ctx.Err() != nil:
@@ -76,7 +73,7 @@ func (s *Store) loadRecords(ctx context.Context, l *Log) error {
 			err = fmt.Errorf("expected backout_record 1 to %d, found %d: it was written by another version of Backout", Format, r.Format)
 		}
 		if all[i].record = r; err != nil {
-			all[i].damaged = &Damaged{names[i], err.Error(), n}
+			all[i].damaged = &Damaged{recordsIn + names[i], err.Error(), n}
 		}
 		return nil
 	})

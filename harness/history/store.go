@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net/url"
@@ -42,6 +43,7 @@ const (
 type Store struct {
 	Place  string // as it was named
 	bucket *blob.Bucket
+	dir    string // where it is a folder
 }
 
 // Open opens the history in a folder or at a URL. A folder that is not there is made when something is added; unless
@@ -56,7 +58,7 @@ func Open(ctx context.Context, place string, create bool) (*Store, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the history %s: %w", place, err)
 		}
-		return On(place, bucket), nil
+		return &Store{Place: place, bucket: bucket}, nil
 	}
 	dir := place
 	if isURL {
@@ -76,11 +78,8 @@ func Open(ctx context.Context, place string, create bool) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the history %s: %w", place, err)
 	}
-	return On(place, bucket), nil
+	return &Store{Place: place, bucket: bucket, dir: dir}, nil
 }
-
-// On is the history in a bucket that is open already.
-func On(place string, bucket *blob.Bucket) *Store { return &Store{Place: place, bucket: bucket} }
 
 // Close lets the bucket go.
 func (s *Store) Close() error { return s.bucket.Close() }
@@ -96,11 +95,11 @@ func (s *Store) Add(ctx context.Context, r Run) (bool, error) {
 	if !ok {
 		return false, fmt.Errorf("add to the history %s: expected a run with a service and a head, found %q", s.Place, name)
 	}
-	same := runsIn + strings.TrimSuffix(name, n.sum+".json")
-	for _, err := range list(ctx, s.bucket, same) {
-		if err != nil {
-			return false, fmt.Errorf("add to the history %s: %w", s.Place, err)
-		}
+	same, err := s.list(ctx, runsIn, strings.TrimSuffix(name, n.sum+".json"))
+	if err != nil {
+		return false, fmt.Errorf("add to the history %s: %w", s.Place, err)
+	}
+	if len(same) > 0 {
 		return false, nil
 	}
 	return s.put(ctx, runsIn+name, text)
@@ -140,17 +139,14 @@ type Log struct {
 func (s *Store) Load(ctx context.Context) (*Log, error) {
 	l := &Log{Place: s.Place, texts: map[string][]byte{}}
 	wrong := func(err error) (*Log, error) { return nil, fmt.Errorf("read the history %s: %w", s.Place, err) }
-	var names []string
-	for key, err := range list(ctx, s.bucket, runsIn) {
-		if err != nil {
-			return wrong(err)
-		}
-		names = append(names, strings.TrimPrefix(key, runsIn))
+	names, err := s.list(ctx, runsIn, "")
+	if err != nil {
+		return wrong(err)
 	}
 	index, why := s.index(ctx)
 	l.Index = why
 	objects := make([]object, len(names))
-	err := each(len(names), func(i int) error {
+	err = each(len(names), func(i int) error {
 		name := names[i]
 		n, ok := parseName(name)
 		if text := index[name]; ok && text != nil {
@@ -271,14 +267,11 @@ func (s *Store) Rebuild(ctx context.Context, l *Log) error {
 
 // Tidy writes the index anew when many runs are missing in it.
 func (s *Store) Tidy(ctx context.Context) error {
-	there := 0
-	for _, err := range list(ctx, s.bucket, runsIn) {
-		if err != nil {
-			return fmt.Errorf("read the history %s: %w", s.Place, err)
-		}
-		there++
+	there, err := s.list(ctx, runsIn, "")
+	if err != nil {
+		return fmt.Errorf("read the history %s: %w", s.Place, err)
 	}
-	if index, _ := s.index(ctx); there-len(index) <= stale {
+	if index, _ := s.index(ctx); len(there)-len(index) <= stale {
 		return nil
 	}
 	l, err := s.Load(ctx)
@@ -288,26 +281,34 @@ func (s *Store) Tidy(ctx context.Context) error {
 	return s.Rebuild(ctx, l)
 }
 
-// atOnce is how many keys are asked for at once. In a folder each question walks it from its beginning; a bucket answers with
-// as many as it likes.
-const atOnce = 100_000
-
-// list are the keys below a prefix, sorted. What a writer that died left half-written is none.
-func list(ctx context.Context, bucket *blob.Bucket, prefix string) func(yield func(string, error) bool) {
-	return func(yield func(string, error) bool) {
-		for token := blob.FirstPageToken; token != nil; {
-			objects, next, err := bucket.ListPage(ctx, token, atOnce, &blob.ListOptions{Prefix: prefix})
-			if err != nil {
-				yield("", err)
-				return
-			}
-			for _, o := range objects {
-				if !o.IsDir && path.Ext(o.Key) == ".json" && !yield(o.Key, nil) {
-					return
-				}
-			}
-			token = next
+// list are the names below runs/ or records/ that begin with a prefix, sorted. What a writer that died left half-written is
+// none.
+func (s *Store) list(ctx context.Context, below, prefix string) ([]string, error) {
+	var names []string
+	keep := func(name string) {
+		if strings.HasPrefix(name, prefix) && path.Ext(name) == ".json" {
+			names = append(names, name)
 		}
+	}
+	if s.dir != "" { // the bucket would ask for size and attributes of each file
+		entries, err := os.ReadDir(filepath.Join(s.dir, below))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		for _, e := range entries {
+			keep(e.Name())
+		}
+		return names, err
+	}
+	for it := s.bucket.List(&blob.ListOptions{Prefix: below + prefix}); ; {
+		o, err := it.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return names, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		keep(strings.TrimPrefix(o.Key, below))
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -216,15 +215,10 @@ func decode(name string, n named, text []byte) object {
 	return object{run: r, text: text}
 }
 
-// indexLine is a line of the index: a name, and the text of the object under it. The digest in the name is that of the
-// text, so that an index that was damaged is not believed.
-type indexLine struct {
-	Name string          `json:"name"`
-	Run  json.RawMessage `json:"run"`
-}
-
-// index is the text of each run by its name. A line that cannot be read is left away; its object is read instead.
-func (s *Store) index(ctx context.Context) (texts map[string]json.RawMessage, why string) {
+// index is the text of each run by its name. A line of it is {"name":NAME,"run":OBJECT}; the digest in the name is that of the
+// object's text, so that an index that was damaged is not believed. A line that cannot be read is left away, and its object is
+// read instead.
+func (s *Store) index(ctx context.Context) (texts map[string][]byte, why string) {
 	all, err := s.bucket.ReadAll(ctx, indexAt)
 	if gcerrors.Code(err) == gcerrors.NotFound {
 		return nil, ""
@@ -232,7 +226,7 @@ func (s *Store) index(ctx context.Context) (texts map[string]json.RawMessage, wh
 	if err != nil {
 		return nil, err.Error()
 	}
-	texts = map[string]json.RawMessage{}
+	texts = map[string][]byte{}
 	lines, bad := bytes.Split(bytes.TrimRight(all, "\n"), []byte("\n")), 0
 	for _, text := range lines {
 		// The name comes first and the rest of the line is the object, which is decoded once, later.

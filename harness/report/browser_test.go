@@ -1,0 +1,308 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	cdppage "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// browser starts the machine's Chromium. Tabs of it are made by tab.
+func browser(t testing.TB) context.Context {
+	t.Helper()
+	var path string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("no Chromium here: pages are not looked at in a browser (apt-get install chromium)")
+	}
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
+		chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("hide-scrollbars", true))
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox)
+	}
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	ctx, end := chromedp.NewContext(ctx)
+	t.Cleanup(end)
+	if err := chromedp.Run(ctx); err != nil {
+		t.Fatalf("start %s: %v", path, err)
+	}
+	return ctx
+}
+
+// tab is a page in the browser, and what the browser had to say of it.
+type tab struct {
+	context.Context
+	mu       sync.Mutex
+	said     []string // errors and warnings of the console
+	requests []string
+}
+
+func open(t testing.TB, browser context.Context, url string, width, height int64, first ...chromedp.Action) *tab {
+	t.Helper()
+	ctx, end := chromedp.NewContext(browser)
+	t.Cleanup(end)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	t.Cleanup(cancel)
+	b := &tab{Context: ctx}
+	chromedp.ListenTarget(ctx, func(ev any) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		switch e := ev.(type) {
+		case *runtime.EventExceptionThrown:
+			b.said = append(b.said, e.ExceptionDetails.Error())
+		case *runtime.EventConsoleAPICalled:
+			text := "console." + e.Type.String()
+			for _, a := range e.Args {
+				text += " " + string(a.Value)
+			}
+			b.said = append(b.said, text)
+		case *log.EventEntryAdded:
+			b.said = append(b.said, fmt.Sprintf("%s: %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL))
+		case *network.EventRequestWillBeSent:
+			b.requests = append(b.requests, e.Request.URL)
+		}
+	})
+	actions := append([]chromedp.Action{network.Enable(), log.Enable(), chromedp.EmulateViewport(width, height), cdppage.BringToFront()}, first...)
+	b.run(t, append(actions, chromedp.Navigate(url))...)
+	return b
+}
+
+func (b *tab) run(t testing.TB, actions ...chromedp.Action) {
+	t.Helper()
+	if err := chromedp.Run(b, actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask evaluates an expression in the page.
+func ask[T any](t testing.TB, b *tab, expression string) (answer T) {
+	t.Helper()
+	b.run(t, chromedp.Evaluate(expression, &answer))
+	return answer
+}
+
+// quiet fails the test when the page wanted anything of the network, or the console is not empty.
+func (b *tab) quiet(t testing.TB) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, text := range b.said {
+		t.Errorf("the console is not empty: %s", text)
+	}
+	for _, url := range b.requests {
+		if !strings.HasPrefix(url, "file://") && !strings.HasPrefix(url, "data:") {
+			t.Errorf("a request to the network: %s", url)
+		}
+	}
+	if files := slices.DeleteFunc(slices.Clone(b.requests), func(u string) bool { return strings.HasPrefix(u, "data:") }); len(files) > 1 {
+		t.Errorf("it wants more than its one file: %v", files)
+	}
+}
+
+// written is the report of the fixture, or a page of another format, as a file.
+func written(t testing.TB, m *Model) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "report.html")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := HTML(f, m); err != nil {
+		t.Fatal(err)
+	}
+	return "file://" + path
+}
+
+// sideways names what is wider than the page, which then scrolls sideways.
+const sideways = `(() => {
+  document.querySelectorAll('details').forEach(d => d.open = true);
+  const root = document.documentElement, over = root.scrollWidth - root.clientWidth;
+  if (over <= 0) return '';
+  const wide = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > root.clientWidth + 1 && !e.closest('.wide, pre, .diff, .clip, .skip')).slice(0, 3);
+  return over + ' px too wide: ' + wide.map(e => e.tagName + '.' + e.className + ' ' + e.textContent.slice(0, 40)).join(' | ');
+})()`
+
+// faint names the words whose colour is too near to that of their ground: WCAG 2, AA, 4.5 to 1, and 3 to 1 for large ones.
+const faint = `(() => {
+  document.querySelectorAll('details').forEach(d => d.open = true);
+  const rgb = c => (c.match(/[\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => { const f = v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; return .2126 * f(r) + .7152 * f(g) + .0722 * f(b); };
+  const out = new Set();
+  for (const e of document.querySelectorAll('body *')) {
+    if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) || e.closest('script, style, svg') || !e.getClientRects().length) continue;
+    const css = getComputedStyle(e);
+    if (css.visibility === 'hidden') continue;
+    let ground = [255, 255, 255], at = e;
+    for (; at; at = at.parentElement) {
+      const c = rgb(getComputedStyle(at).backgroundColor);
+      if (c.length === 3 || c[3] > 0) { ground = c; break; }
+    }
+    const a = light(rgb(css.color)), b = light(ground), ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    const size = parseFloat(css.fontSize), large = size >= 24 || size >= 18.66 && css.fontWeight >= 700;
+    if (ratio < (large ? 3 : 4.5)) out.add(ratio.toFixed(2) + ' ' + e.tagName + '.' + e.className + ' "' + e.textContent.trim().slice(0, 30) + '"');
+  }
+  return [...out].slice(0, 5).join('; ');
+})()`
+
+// What was found by eye in the first reports, and by whoever reads them with the keyboard, on a telephone, at night or on
+// paper: seen to by a real browser.
+func TestTheReportInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a browser")
+	}
+	url := written(t, load(t))
+	chromium := browser(t)
+
+	t.Run("from disk, with nothing from the network and nothing to complain of", func(t *testing.T) {
+		b := open(t, chromium, url, 1440, 900)
+		if h := ask[string](t, b, `document.querySelector('h1').innerText`); !strings.Contains(h, "Fail.") {
+			t.Errorf("the headline is %q", h)
+		}
+		b.quiet(t)
+		if text := ask[string](t, b, sideways); text != "" {
+			t.Error(text)
+		}
+	})
+
+	t.Run("the script is the only one that may run", func(t *testing.T) {
+		b := open(t, chromium, url, 1440, 900)
+		ran := ask[bool](t, b, `(() => { const s = document.createElement('script'); s.textContent = 'window.injected = 1'; document.body.append(s); return !!window.injected })()`)
+		if ran {
+			t.Error("a script that came in by some text would run")
+		}
+	})
+
+	t.Run("by the keyboard alone", func(t *testing.T) {
+		b := open(t, chromium, url, 1440, 900)
+		reach := func(what, is string) {
+			t.Helper()
+			for range 120 {
+				b.run(t, chromedp.KeyEvent(kb.Tab))
+				if ask[bool](t, b, `document.activeElement.matches(`+fmt.Sprintf("%q", is)+`)`) {
+					return
+				}
+			}
+			t.Fatalf("Tab does not lead to %s", what)
+		}
+		b.run(t, chromedp.KeyEvent(kb.Tab))
+		if !ask[bool](t, b, `document.activeElement.matches('.skip')`) {
+			t.Error("the first stop does not lead past the list of sections")
+		}
+		reach("the part of the drill that is drawn", "[name=zoom]")
+		before := ask[string](t, b, `getComputedStyle(document.getElementById('tl')).getPropertyValue('--span')`)
+		b.run(t, chromedp.KeyEvent(kb.ArrowRight))
+		if after := ask[string](t, b, `getComputedStyle(document.getElementById('tl')).getPropertyValue('--span')`); after == before {
+			t.Error("the arrow does not choose the rollback alone")
+		}
+		reach("the moment in the drill", "[role=slider]")
+		now := `+document.activeElement.getAttribute('aria-valuenow')`
+		was := ask[float64](t, b, now)
+		b.run(t, chromedp.KeyEvent(kb.ArrowRight))
+		if is := ask[float64](t, b, now); is <= was {
+			t.Errorf("the arrow leads from %v to %v", was, is)
+		}
+		b.run(t, chromedp.KeyEvent(kb.Home))
+		if is := ask[float64](t, b, now); is != 0 {
+			t.Errorf("Home leads to %v", is)
+		}
+		b.run(t, chromedp.KeyEvent(kb.End))
+		if is := ask[string](t, b, `document.activeElement.getAttribute('aria-valuetext')`); !strings.Contains(is, "no data") {
+			t.Errorf("at the end, where nothing was observed, it says %q", is)
+		}
+		outlined := `getComputedStyle(document.activeElement).outlineStyle !== 'none'`
+		if !ask[bool](t, b, outlined) {
+			t.Error("the focus is not seen")
+		}
+		reach("a folded part", "summary")
+		folded := ask[bool](t, b, `document.activeElement.parentNode.open`)
+		b.run(t, chromedp.KeyEvent(kb.Enter))
+		if ask[bool](t, b, `document.activeElement.parentNode.open`) == folded {
+			t.Error("Enter does not open it")
+		}
+		b.quiet(t)
+	})
+
+	t.Run("a number of the writes opens to its rows", func(t *testing.T) {
+		b := open(t, chromium, url, 1440, 900)
+		b.run(t, chromedp.Evaluate(`document.querySelectorAll('details.opened').forEach(d => d.open = false); document.querySelector('.writes td a').click()`, nil))
+		var opened bool
+		b.run(t, chromedp.Poll(`document.querySelector(document.querySelector('.writes td a').getAttribute('href')).open`, &opened))
+		if !opened {
+			t.Error("it stays folded")
+		}
+	})
+
+	t.Run("400 px wide", func(t *testing.T) {
+		for _, width := range []int64{400, 620, 861, 1121} {
+			b := open(t, chromium, url, width, 800)
+			if text := ask[string](t, b, sideways); text != "" {
+				t.Errorf("%d px: %s", width, text)
+			}
+		}
+	})
+
+	t.Run("light and dark", func(t *testing.T) {
+		for _, scheme := range []string{"light", "dark"} {
+			b := open(t, chromium, url, 1440, 900, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
+			dark := ask[bool](t, b, `getComputedStyle(document.body).backgroundColor.match(/\d+/)[0] < 128`)
+			if dark != (scheme == "dark") {
+				t.Errorf("%s: the page is dark: %v", scheme, dark)
+			}
+			if text := ask[string](t, b, faint); text != "" {
+				t.Errorf("%s: too little contrast: %s", scheme, text)
+			}
+		}
+	})
+
+	t.Run("without its script", func(t *testing.T) {
+		b := open(t, chromium, url, 1440, 900, emulation.SetScriptExecutionDisabled(true))
+		if dead := ask[int](t, b, `document.querySelectorAll('button, [role=slider], .tl-how:not([hidden])').length`); dead != 0 {
+			t.Errorf("%d things on the page do nothing", dead)
+		}
+		if rest := ask[string](t, b, `document.querySelector('[data-s]').innerText`); !strings.Contains(rest, "%") {
+			t.Errorf("the worst of the first line is %q", rest)
+		}
+		b.quiet(t)
+	})
+
+	t.Run("on paper", func(t *testing.T) {
+		b := open(t, chromium, url, 1440, 900)
+		var pdf []byte
+		b.run(t, chromedp.ActionFunc(func(ctx context.Context) (err error) {
+			pdf, _, err = cdppage.PrintToPDF().WithPreferCSSPageSize(true).Do(ctx)
+			return err
+		}))
+		if pages := bytes.Count(pdf, []byte("/Type /Page\n")); !bytes.HasPrefix(pdf, []byte("%PDF")) || pages < 3 || pages > 30 {
+			t.Errorf("a PDF of %d pages and %d bytes", pages, len(pdf))
+		}
+		b.run(t, emulation.SetEmulatedMedia().WithMedia("print"))
+		if text := ask[string](t, b, `[...document.querySelectorAll('.copy, .tl-tools, .rail')].filter(e => e.getClientRects().length).map(e => e.className).join()`); text != "" {
+			t.Errorf("on paper stands what only a pointer can use: %s", text)
+		}
+		if folded := ask[int](t, b, `[...document.querySelectorAll('details')].filter(d => !d.lastElementChild.checkVisibility()).length`); folded > 0 {
+			t.Errorf("%d parts are folded on paper", folded)
+		}
+	})
+}

@@ -102,10 +102,11 @@ func fill(l *evidence.Log) map[string]int64 {
 		Text:  "@database @critical\nFeature: Rolling back a release that drops a column\n\n  Scenario: The plan restores the column and its data\n    When release \"v2-drops-coupon\" is deployed over \"v1\"\n    Then users are harmed\n",
 		Again: "backout run features/database/drops-a-column.feature:14 --seed 7", Seed: 7,
 		Started: time.Date(2026, 11, 23, 6, 45, 12, 0, time.UTC), Environment: "process",
-		Windows: evidence.Windows{Name: "gate", Baseline: 15, Stability: 10, Patience: 15, Beat: 1, Probe: 0.1},
-		Traffic: evidence.Traffic{Rate: 40, Users: 20, InFlight: 200},
-		Service: evidence.Service{Name: "shop", Tier: "critical", Target: 300, Journeys: []string{"browse", "checkout", "order"}, Writes: []string{"checkout"}, Database: true, Frozen: []string{"orders"}},
-		Good:    "v1", Release: evidence.Release{Name: "v2-drops-coupon", KnownBad: "Checkout with a coupon fails, because the migration dropped orders.coupon_code.", MigrateTo: 5, Within: 10, Schema: true,
+		Windows:    evidence.Windows{Name: "gate", Baseline: 15, Stability: 10, Patience: 15, Beat: 1, Probe: 0.1},
+		Traffic:    evidence.Traffic{Rate: 40, Users: 20, InFlight: 200},
+		Service:    evidence.Service{Name: "shop", Tier: "critical", Target: 300, Journeys: []string{"browse", "checkout", "order"}, Writes: []string{"checkout"}, Database: true, Frozen: []string{"orders"}, Caches: []string{"pages"}},
+		Dependants: []evidence.Service{{Name: "billing", Tier: "standard", Journeys: []string{"recent-invoices"}}},
+		Good:       "v1", Release: evidence.Release{Name: "v2-drops-coupon", KnownBad: "Checkout with a coupon fails, because the migration dropped orders.coupon_code.", MigrateTo: 5, Within: 10, Schema: true,
 			Harms: []evidence.Harm{{Journey: "checkout", SuccessBelow: 0.9}}},
 		Plan:      evidence.Plan{Name: "restore the coupon column", Path: "releases/v2-drops-coupon/rollback.yaml", Risk: "schema", From: "v2-drops-coupon", To: "v1", Steps: steps},
 		Instances: instances, Nodes: nodes, PromiseList: 1,
@@ -205,6 +206,22 @@ func fill(l *evidence.Log) map[string]int64 {
 		{33.7, evidence.FaultLifted, ""}, {33.8, evidence.FaultGone, "shop-2 is running"}} {
 		at(e.t, &evidence.Fault{Name: "pause", Of: "shop-2", Number: 1, Event: e.event, Text: e.text})
 	}
+	for _, a := range []struct {
+		t             float64
+		by, event, of string
+	}{{20.1, "backout", "asked", "two people"}, {22.4, "ines.marsh", "approved", "1 of 2"}, {24.1, "t.okoye", "approved", "2 of 2"}} {
+		at(a.t, &evidence.Approval{By: a.by, Event: a.event, For: a.of})
+	}
+	for _, x := range []struct {
+		t    float64
+		text string
+	}{{20, "incident opened: checkouts fail"}, {24.3, "rollback started, 3 steps, approved by ines.marsh and t.okoye"}, {33.7, "commands completed; watching"}, {56.1, "all clear withheld: the logical replica differs"}} {
+		at(x.t, &evidence.Message{Channel: "#shop", Text: x.text})
+	}
+	for tenth := 20; tenth < 560; tenth += 10 {
+		at(float64(tenth)/10, &evidence.Cache{Name: "pages", OK: true, Stale: boolInt(tenth > 180 && tenth < 340) * 12})
+	}
+	cited("dependants", 61.2, &evidence.Finding{Check: evidence.CheckDependants, Of: "billing", Asked: true, Checked: 20})
 	at(25.1, &evidence.Lock{Node: "primary", Waiting: 14, Longest: 0.6, Relation: "orders", Blocker: "ALTER TABLE orders ADD COLUMN coupon_code text"})
 	at(27.5, &evidence.Lock{Node: "primary"})
 
@@ -301,7 +318,7 @@ func judgement(n map[string]int64) verdict.Verdict {
 	kept := int(n["kept"])
 	return verdict.Verdict{
 		Verdict: verdict.Fail, PromiseList: 1,
-		Because: "logical: orders.coupon_code is missing; 5 of 11 promises are broken and 2 could not be judged.",
+		Because: "logical: orders.coupon_code is missing; 5 of 12 promises are broken and 2 could not be judged.",
 		Harm:    "31 % of checkouts failed (95 %: 22 to 41)",
 		Assumptions: []verdict.Assumption{
 			{Name: "the scheduled rate was reached in the baseline", Held: true, Finding: "600 of 600 journeys", Evidence: ev("baseline_ended")},
@@ -320,6 +337,7 @@ func judgement(n map[string]int64) verdict.Verdict {
 			{Name: "no write appeared that nobody sent", State: verdict.Kept, Finding: "none", Evidence: ev("ledger")},
 			{Name: "every sequence is ahead of its column", State: verdict.Kept, Finding: "5 of 5"},
 			{Name: "sessions from before are accepted", State: verdict.Unjudged, Finding: "no user had kept a token before the deploy", Evidence: ev("sessions")},
+			{Name: "dependants still work", State: verdict.Kept, Finding: "billing: 20 of 20 journeys", Evidence: ev("dependants")},
 			{Name: "latency is back at the baseline's", State: verdict.NotApplicable, Finding: "not alone"},
 			{Name: "the plan ran as written", State: verdict.Broken, Finding: "step 3, purge the pages, exited with 1", Evidence: ev("step3"), Remedy: "Let the purge wait for the cache."},
 			{Name: "nothing is left behind", State: verdict.Kept, Finding: "nothing"},

@@ -2,7 +2,9 @@ package report
 
 import (
 	"cmp"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
@@ -18,6 +20,12 @@ import (
 
 //go:embed report.css
 var css string
+
+// script is the pages' only one: it reads values out at the pointer, copies commands and opens what a link leads to. All
+// that it shows is in the page without it.
+//
+//go:embed report.js
+var script string
 
 //go:embed parts.html.tmpl
 var partsText string
@@ -50,7 +58,10 @@ type page struct {
 	NotRun   []evidence.PlanStep
 	Cited    []Cited
 	Facts    []group
+	Checks   []check
+	Ticked   string
 	CSS      template.CSS
+	Script   template.JS
 }
 
 // look is how a state looks: its colour, its icon and its word. Colour is never the only carrier.
@@ -120,26 +131,6 @@ type replica struct {
 	Evidence   []int64
 }
 
-type writes struct {
-	Says    string
-	Columns []string
-	Rows    []writeRow
-	Total   writeRow
-	Listed  []found[evidence.Write]
-	More    int
-}
-
-type writeRow struct {
-	Name, When string
-	Width      template.CSS
-	Parts      []part
-	Cells      []cell
-}
-
-type cell struct {
-	Key, Text, Class string
-}
-
 type schemaView struct {
 	Says     string
 	Nodes    []schemaNode
@@ -189,7 +180,8 @@ type planStep struct {
 	At, Took            string
 	Look                look
 	Exit                int
-	Expected, Error     string
+	Expected, Actual    string
+	Meanwhile           string // how users fared
 	Output, Tail        string
 	Lines, CutBytes     int
 	Evidence            []int64
@@ -202,7 +194,8 @@ type group struct {
 	Mono  bool
 }
 
-// HTML writes report.html: one file, no network, no script.
+// HTML writes report.html: one file, no network. Its policy allows its own style and its own script, by the script's digest,
+// and nothing else.
 func HTML(w io.Writer, m *Model) error {
 	t, err := templates(reportText)
 	if err != nil {
@@ -218,11 +211,16 @@ func templates(text string) (*template.Template, error) {
 	t, err := template.New("parts").Funcs(template.FuncMap{
 		"offset":  func(t evidence.Offset) string { return offset(float64(t)) },
 		"seconds": seconds,
+		"count64": func(n int) string { return count(n) },
 		"count":   func(n int64) string { return count(n) },
 		"state":   func(class, icon, word string) look { return look{class, icon, word} },
 		"join":    func(list []string) string { return strings.Join(list, ", ") },
 		"short":   func(s string, n int) string { return short(s, n) },
 		"trim":    strings.TrimSpace,
+		"allowed": func() string {
+			sum := sha256.Sum256([]byte(script))
+			return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+		},
 	}).Parse(partsText)
 	if err != nil {
 		return nil, err
@@ -349,7 +347,7 @@ func tallies(v verdict.Verdict) (kept, broken, unjudged, applicable int) {
 
 func (m *Model) page() *page {
 	v := m.Verdict
-	p := &page{Model: m, Look: verdictLook(v.Verdict), CSS: template.CSS(css)}
+	p := &page{Model: m, Look: verdictLook(v.Verdict), CSS: template.CSS(css), Script: template.JS(script)}
 	p.Title = strings.TrimSuffix(p.Look.Word, ".") + ": " + m.Run.Service.Name + ", rollback of " + m.Run.Release.Name
 	if !m.Run.Started.IsZero() {
 		p.Started = m.Run.Started.UTC().Format("2 January 2006, 15:04 UTC")
@@ -381,6 +379,9 @@ func (m *Model) page() *page {
 	p.Schema = m.schemaView()
 	p.Plan, p.PlanSays, p.NotRun = m.planAsRun()
 	p.Facts = m.facts()
+	p.Checks = m.checklist()
+	ticked, applies := ticks(p.Checks)
+	p.Ticked = fmt.Sprintf("%d of %d are proven. Nothing is ticked without evidence.", ticked, applies)
 	for _, n := range m.allCited(p) {
 		c, ok := m.cited[n]
 		if !ok {
@@ -429,6 +430,11 @@ func (p *page) rail(kept, applicable int) {
 	} else if v.Shares.Writes[1] == 0 {
 		writes.Text = "none"
 	}
+	ticked, applies := ticks(p.Checks)
+	checklistClass := ""
+	if slices.ContainsFunc(p.Checks, func(c check) bool { return c.Look == notSo }) {
+		checklistClass = "is-broken"
+	}
 	ran := 0
 	for _, s := range p.Plan {
 		if s.Ran && s.isStep {
@@ -441,7 +447,8 @@ func (p *page) rail(kept, applicable int) {
 		replicas, writes, schema,
 		{"promises", "Promises", fmt.Sprintf("%d of %d", kept, applicable), ofAll},
 		{"plan", "Plan as run", fmt.Sprintf("%d of %s", ran, many(max(len(p.Run.Plan.Steps), ran), "step", "steps")), ""},
-		{"conditions", "Conditions", "", ""},
+		{"checklist", "Checklist", fmt.Sprintf("%d of %d", ticked, applies), checklistClass},
+		{"conditions", "Conditions", fmt.Sprintf("seed %d", p.Run.Seed), ""},
 		{"evidence", "Evidence", many(len(p.Cited), "event", "events"), ""},
 	}
 }
@@ -728,15 +735,24 @@ func (m *Model) replicas() replicas {
 			break
 		}
 	}
+	const barWidth = 330 // pixels of the column of bars on a page of some width
+	var labels [][2]float64
 	for _, name := range []string{evidence.ClockDecided, evidence.ClockCommandReturned, evidence.ClockRestored} {
 		if t, ok := m.clock(name); ok && t <= to {
-			class := ""
-			if t > from+(to-from)*0.7 {
-				class = "rend"
+			x, width := (t-from)/(to-from), (float64(len(clockName(name)))*letter+10)/barWidth
+			label, class := [2]float64{x, x + width}, ""
+			if label[1] > 1 {
+				label, class = [2]float64{x - width, x}, "rend"
 			}
+			labels = append(labels, label)
 			v.Refs = append(v.Refs, tick{Style: at(t), Text: clockName(name), Class: class})
 		}
 	}
+	lanes, n := stack(labels)
+	for i := range v.Refs {
+		v.Refs[i].Style += template.CSS(fmt.Sprintf(";--lane:%d", lanes[i]))
+	}
+	v.Style += template.CSS(fmt.Sprintf(";--lanes:%d", max(n, 1)))
 
 	v.Pods, v.More, v.PodsBy = m.pods(zero, from, to)
 	v.Syncs, v.SyncColumns = syncs(m.Verdict, zero), syncColumns
@@ -812,6 +828,7 @@ func (m *Model) segments(k *track, kind string, c verdict.Replica, judged bool, 
 	deploy, _ := m.clock(evidence.ClockDeployBegun)
 	for i, s := range k.states {
 		a, b := s.t, min(k.last+m.patience(), m.Seconds)
+		untouched := s.t < deploy && i+1 < len(k.states) // what it was before the deploy, until something changed
 		if i+1 < len(k.states) {
 			b = k.states[i+1].t
 		}
@@ -837,6 +854,7 @@ func (m *Model) segments(k *track, kind string, c verdict.Replica, judged bool, 
 		case kind == "node" && judged:
 			// At the target from "converged" on, as the verdict says; before the deploy it was so by definition.
 			switch {
+			case untouched:
 			case c.Converged == nil && a >= deploy:
 				p.class = "old hatch"
 			case c.Converged != nil && a >= deploy && b <= float64(*c.Converged):
@@ -861,121 +879,6 @@ func (m *Model) segments(k *track, kind string, c verdict.Replica, judged bool, 
 			continue
 		}
 		out = append(out, seg{Style: between(p.a, p.b), Class: p.class, Text: short(p.text, 60)})
-		if p.b-p.a < (to-from)/16 {
-			out[len(out)-1].Class += " tiny" // no room for words
-		}
-	}
-	return out
-}
-
-func (m *Model) writesView() writes {
-	fates := []string{evidence.Kept, evidence.Transformed, evidence.Lost, evidence.Duplicated, evidence.Resurrected, evidence.Phantom}
-	for _, w := range m.Verdict.Writes {
-		for _, fate := range slices.Sorted(maps.Keys(w.Fates)) {
-			if !slices.Contains(fates, fate) {
-				fates = append(fates, fate)
-			}
-		}
-	}
-	v := writes{Columns: []string{"Sent", "Refused", "Unknown", "Acknowledged"}, Listed: m.writes, More: m.moreFates}
-	if len(v.Listed) > 50 {
-		v.More += len(v.Listed) - 50
-		v.Listed = v.Listed[:50]
-	}
-	for _, fate := range fates {
-		v.Columns = append(v.Columns, strings.ToUpper(fate[:1])+fate[1:])
-	}
-	when := m.windows()
-	most := 1
-	for _, w := range m.Verdict.Writes {
-		most = max(most, w.Acknowledged+w.Refused+w.Unknown)
-	}
-	total := verdict.Window{Name: "All", Fates: map[string]int{}}
-	cells := func(w verdict.Window) []cell {
-		out := []cell{{"Sent", count(w.Acknowledged + w.Refused + w.Unknown), ""}, {"Refused", count(w.Refused), ""}, {"Unknown", count(w.Unknown), ""}, {"Acknowledged", count(w.Acknowledged), ""}}
-		for i, fate := range fates {
-			c := cell{v.Columns[4+i], count(w.Fates[fate]), ""}
-			if w.Fates[fate] > 0 && fate != evidence.Kept {
-				c.Class = map[string]string{evidence.Transformed: "is-changed", "not checked": "is-unknown"}[fate]
-				if c.Class == "" {
-					c.Class = "is-broken"
-				}
-			}
-			out = append(out, c)
-		}
-		for i := range out {
-			if out[i].Text == "0" {
-				out[i].Class = "zero"
-			}
-		}
-		return out
-	}
-	for _, w := range m.Verdict.Writes {
-		all := w.Acknowledged + w.Refused + w.Unknown
-		r := writeRow{Name: strings.ToUpper(w.Name[:min(1, len(w.Name))]) + w.Name[min(1, len(w.Name)):], When: when[w.Name], Cells: cells(w),
-			Width: template.CSS("--w:" + num(float64(all)/float64(most)*100))}
-		add := func(n int, c template.CSS, class string) {
-			if n > 0 {
-				p := part{Style: template.CSS("--v:" + num(float64(n))), Class: class}
-				if c != "" {
-					p.Style += colour(c)
-				}
-				r.Parts = append(r.Parts, p)
-			}
-		}
-		for _, fate := range fates {
-			c := template.CSS("broken")
-			switch fate {
-			case evidence.Kept:
-				c = "kept-2"
-			case evidence.Transformed:
-				c = "changed-2"
-			case "not checked":
-				c = "unknown-2"
-			case evidence.Phantom, evidence.Resurrected:
-				continue // not among the acknowledged ones
-			}
-			add(w.Fates[fate], c, "")
-			total.Fates[fate] += w.Fates[fate]
-		}
-		for _, fate := range []string{evidence.Phantom, evidence.Resurrected} {
-			total.Fates[fate] += w.Fates[fate]
-		}
-		add(w.Refused, "", "r hatch")
-		add(w.Unknown, "unknown", "")
-		total.Acknowledged += w.Acknowledged
-		total.Refused += w.Refused
-		total.Unknown += w.Unknown
-		v.Rows = append(v.Rows, r)
-	}
-	v.Total = writeRow{Name: "All", Cells: cells(total)}
-	switch lost := m.Verdict.Shares.Writes[1] - m.Verdict.Shares.Writes[0]; {
-	case m.Verdict.Shares.Writes[1] == 0:
-		v.Says = "No write was acknowledged."
-	case lost == 0:
-		v.Says = fmt.Sprintf("Each of the %s acknowledged writes is there once, as it was acknowledged.", count(m.Verdict.Shares.Writes[1]))
-	default:
-		v.Says = fmt.Sprintf("%s of %s acknowledged writes were not kept, or could not be looked up.", count(lost), count(m.Verdict.Shares.Writes[1]))
-	}
-	return v
-}
-
-// windows are the clocks that bound each window of the ledger.
-func (m *Model) windows() map[string]string {
-	out := map[string]string{}
-	for _, w := range []struct{ name, from, to string }{
-		{"before", "", evidence.ClockDeployBegun}, {"bad", evidence.ClockDeployBegun, evidence.ClockStarted},
-		{"during", evidence.ClockStarted, evidence.ClockCommandReturned}, {"after", evidence.ClockCommandReturned, ""}} {
-		from, okFrom := m.clock(w.from)
-		to, okTo := m.clock(w.to)
-		switch {
-		case okFrom && okTo:
-			out[w.name] = offset(from) + " to " + offset(to)
-		case okFrom:
-			out[w.name] = "from " + offset(from)
-		case okTo:
-			out[w.name] = "until " + offset(to)
-		}
 	}
 	return out
 }
@@ -1121,12 +1024,56 @@ func diff(text string) []diffLine {
 	return out
 }
 
+// expectation is what a command should have done: what the plan says of it, and how it ends when it is well.
+func (m *Model) expectation(s *step) string {
+	well := "exit 0"
+	words := ""
+	switch {
+	case s.part == evidence.PartLock:
+		return "nobody else holds it"
+	case s.part == evidence.PartStep && s.index <= len(m.Run.Plan.Steps) && s.index > 0:
+		if limit := m.Run.Plan.Steps[s.index-1].Timeout; limit > 0 {
+			well += " within " + seconds(limit)
+		}
+	case s.part == evidence.PartBefore && s.index <= len(m.Run.Plan.Before) && s.index > 0:
+		words = m.Run.Plan.Before[s.index-1]
+	case s.part == evidence.PartAfter && s.index <= len(m.Run.Plan.After) && s.index > 0:
+		words = m.Run.Plan.After[s.index-1]
+	}
+	if words == "" || words == s.name {
+		words = well
+	}
+	if s.expected != "" && s.expected != words {
+		words += "; " + s.expected
+	}
+	return words
+}
+
+// actual is what it did.
+func (s *step) actual() string {
+	if !s.done {
+		return "its end was not seen"
+	}
+	text := map[string]string{evidence.StepSkipped: "it was not run", evidence.StepRefused: "refused", evidence.StepTimeout: "it was stopped when its time was over",
+		evidence.StepDied: "its machine died"}[s.outcome]
+	if text == "" {
+		text = fmt.Sprintf("exit %d", s.exit)
+	}
+	if s.outcome == evidence.StepUnexpected {
+		text += ", but not what was expected"
+	}
+	if s.err != "" {
+		text += ": " + s.err
+	}
+	return text
+}
+
 func (m *Model) planAsRun() (steps []planStep, says string, notRun []evidence.PlanStep) {
 	ran, good := 0, 0
 	done := map[int]bool{}
 	for _, s := range m.steps {
 		p := planStep{Part: s.whose(), isStep: s.judged(), Name: s.name, Command: s.command, Index: s.index, At: offset(s.from), Look: stepLook(s), Exit: s.exit,
-			Expected: s.expected, Error: s.err, Output: s.output, Tail: s.tail, Lines: s.lines, CutBytes: s.cut, Took: "no end", Ran: s.done && !slices.Contains([]string{evidence.StepSkipped, evidence.StepDied, evidence.StepRefused}, s.outcome)}
+			Expected: m.expectation(s), Actual: s.actual(), Output: s.output, Tail: s.tail, Lines: s.lines, CutBytes: s.cut, Took: "no end", Ran: s.done && !slices.Contains([]string{evidence.StepSkipped, evidence.StepDied, evidence.StepRefused}, s.outcome)}
 		if over := len(p.Tail) - maxOutput; over > 0 {
 			p.Tail = p.Tail[over:]
 			p.CutBytes += over
@@ -1136,6 +1083,9 @@ func (m *Model) planAsRun() (steps []planStep, says string, notRun []evidence.Pl
 			if s.seconds == 0 {
 				p.Took = seconds(s.to - s.from)
 			}
+		}
+		if bad, all := m.failures(s.from, s.to, m.own); all > 0 && s.done {
+			p.Meanwhile = fmt.Sprintf("%s of %s failed meanwhile", count(bad), many(all, "journey", "journeys"))
 		}
 		for _, n := range []int64{s.started, s.ended} {
 			if n > 0 && !slices.Contains(p.Evidence, n) {
@@ -1220,14 +1170,17 @@ func (m *Model) allCited(p *page) []int64 {
 	for _, f := range p.Schema.Findings {
 		all = append(all, f.N)
 	}
-	for _, w := range p.Writes.Listed {
-		all = append(all, w.n)
+	for _, o := range p.Writes.Opened {
+		for _, w := range o.Rows {
+			all = append(all, w.N)
+		}
+	}
+	for _, c := range p.Checks {
+		all = append(all, c.Evidence[:min(len(c.Evidence), maxCites)]...)
+	}
+	for _, k := range p.TL.Marks {
+		all = append(all, k.N)
 	}
 	slices.Sort(all)
 	return slices.DeleteFunc(slices.Compact(all), func(n int64) bool { return n <= 0 })
 }
-
-// Found is what a template reads of an event that was found in the log.
-func (f found[K]) N() int64   { return f.n }
-func (f found[K]) At() string { return offset(f.t) }
-func (f found[K]) What() K    { return f.what }

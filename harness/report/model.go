@@ -44,12 +44,17 @@ type Model struct {
 	faults    []span // declared ones, in force
 	events    []mark // approvals, messages, sabotages
 	locks     []lock
-	gaps      []evidence.Gap
+	gaps      []found[evidence.Gap]
+	caches    map[string]found[evidence.Cache] // the last reading of each
+	last      []latest                         // of each journey, as journeys names them
 	schemas   []found[evidence.Schema]
 	chunks    []found[evidence.Chunk]
 	findings  []found[evidence.Finding]
 	writes    []found[evidence.Write] // audited and not simply kept
 	moreFates int                     // those that are not listed
+	unsettled []found[evidence.Write] // refused, or without an answer
+	samples   []*sample               // writes that were kept, a few of each window
+	settled   map[string]*settled     // what is known of the writes that are listed, once Cite has looked for it
 	cited     map[int64]Cited
 }
 
@@ -66,6 +71,7 @@ type span struct {
 	from, to   float64
 	open       bool // it had not ended when the log did
 	n          int64
+	ended      int64 // the event that ended it, where one did
 }
 
 type mark struct {
@@ -78,6 +84,23 @@ type found[K any] struct {
 	n    int64
 	t    float64
 	what K
+}
+
+// latest is how a journey went last.
+type latest struct{ ok, failed found[evidence.Journey] }
+
+// settled is when a write was sent and answered, and by which trace it is found in the service's own records.
+type settled struct {
+	sent, answered float64
+	trace          string
+}
+
+// sample is one of the first writes of a window of the ledger; it is shown if the audit says that it was kept.
+type sample struct {
+	settled
+	key, journey, window string
+	n                    int64
+	acknowledged, kept   bool
 }
 
 type lock struct {
@@ -175,11 +198,14 @@ type Builder struct {
 	track map[string]*track
 	open  map[string]*span
 	kinds map[string]int
+
+	window  string             // of the ledger, in which the log is
+	samples map[string]*sample // by their keys
 }
 
 // New begins a report.
 func New() *Builder {
-	return &Builder{m: Model{cited: map[int64]Cited{}}, names: map[string]int{}, rel: map[string]int{}, track: map[string]*track{},
+	return &Builder{m: Model{cited: map[int64]Cited{}, caches: map[string]found[evidence.Cache]{}}, window: "before", samples: map[string]*sample{}, names: map[string]int{}, rel: map[string]int{}, track: map[string]*track{},
 		open: map[string]*span{}, kinds: map[string]int{}}
 }
 
@@ -192,7 +218,7 @@ func (b *Builder) Add(e evidence.Event) {
 	b.keep(e)
 	switch {
 	case e.Journey != nil:
-		b.journey(e.Journey)
+		b.journey(e.N, t, e.Journey)
 	case e.Instance != nil:
 		b.instance(e.N, t, e.Instance)
 	case e.Pod != nil:
@@ -202,13 +228,9 @@ func (b *Builder) Add(e evidence.Event) {
 	case e.Node != nil:
 		b.node(e.N, t, e.Node)
 	case e.Write != nil:
-		if e.Write.Event == evidence.Audited && (e.Write.Fate != evidence.Kept && e.Write.Fate != evidence.Absent || len(e.Write.Fields) > 0 || e.Write.Effect != "") {
-			if len(m.writes) < maxListed {
-				m.writes = append(m.writes, found[evidence.Write]{e.N, t, *e.Write})
-			} else {
-				m.moreFates++
-			}
-		}
+		b.write(e.N, t, e.Write)
+	case e.Cache != nil:
+		m.caches[e.Cache.Name] = found[evidence.Cache]{e.N, t, *e.Cache}
 	case e.Run != nil:
 		m.Run = *e.Run
 		for _, name := range e.Run.Service.Journeys {
@@ -224,6 +246,9 @@ func (b *Builder) Add(e evidence.Event) {
 		m.phases = append(m.phases, span{name: e.Phase.Name, text: e.Phase.Text, from: t, open: true, n: e.N})
 	case e.Clock != nil:
 		m.marks = append(m.marks, mark{e.Clock.Name, e.Clock.Why, t, e.N})
+		if w := windowBegun[e.Clock.Name]; w != "" {
+			b.window = w
+		}
 	case e.Step != nil:
 		b.step(e.N, t, e.Step)
 	case e.Lock != nil:
@@ -256,7 +281,9 @@ func (b *Builder) Add(e evidence.Event) {
 			m.findings = append(m.findings, found[evidence.Finding]{e.N, t, *e.Finding})
 		}
 	case e.Gap != nil:
-		b.gap(e.N, e.Gap)
+		if len(m.gaps) < maxListed {
+			m.gaps = append(m.gaps, found[evidence.Gap]{e.N, t, *e.Gap})
+		}
 	case e.End != nil:
 		m.End = e.End
 	}
@@ -336,7 +363,7 @@ func (b *Builder) releaseIndex(name string) int {
 }
 
 // journey counts a journey in the bin of the time for which it was scheduled.
-func (b *Builder) journey(j *evidence.Journey) {
+func (b *Builder) journey(e int64, t float64, j *evidence.Journey) {
 	own := j.Service == "" || j.Service == b.m.Run.Service.Name
 	name := j.Name
 	if !own {
@@ -351,13 +378,18 @@ func (b *Builder) journey(j *evidence.Journey) {
 	for len(n.journeys) <= i {
 		n.journeys = append(n.journeys, tally{})
 	}
+	for len(b.m.last) <= i {
+		b.m.last = append(b.m.last, latest{})
+	}
 	switch j.Outcome {
 	case evidence.OK:
 		n.journeys[i].ok++
+		b.m.last[i].ok = found[evidence.Journey]{e, t, *j}
 	case evidence.Unsent:
 		n.journeys[i].unsent++
 	default:
 		n.journeys[i].failed++
+		b.m.last[i].failed = found[evidence.Journey]{e, t, *j}
 	}
 	if !own || j.Outcome == evidence.Unsent {
 		return
@@ -461,12 +493,6 @@ func (m *Model) patience() float64 {
 	return 3
 }
 
-func (b *Builder) gap(n int64, g *evidence.Gap) {
-	if len(b.m.gaps) < maxListed {
-		b.m.gaps = append(b.m.gaps, *g)
-	}
-}
-
 func (b *Builder) step(n int64, t float64, s *evidence.Step) {
 	var cur *step
 	for i := len(b.m.steps) - 1; i >= 0 && cur == nil; i-- {
@@ -515,7 +541,7 @@ func (b *Builder) alert(n int64, t float64, a *evidence.Alert) {
 	key := a.Metric + "\x00" + a.Of
 	if a.Event == "cleared" {
 		if s := b.open[key]; s != nil {
-			s.to, s.open = t, false
+			s.to, s.open, s.ended = t, false, n
 			b.m.alerts = append(b.m.alerts, *s)
 			delete(b.open, key)
 		}
@@ -565,25 +591,45 @@ func (b *Builder) Model(v verdict.Verdict, head string) *Model {
 }
 
 // Cite reads the log once more for the events that the verdict cites and that were not kept on the first pass, which
-// keeps a bounded number. Without it such an event is listed by its number alone.
+// keeps a bounded number, and for when the writes that are listed were sent, and their traces. Without it such an event is
+// listed by its number alone, and such a write by its key alone.
 func (m *Model) Cite(events iter.Seq2[evidence.Event, error]) error {
 	missing := map[int64]bool{}
-	for _, n := range m.citedNumbers() {
+	for _, n := range append(m.citedNumbers(), m.checklistNumbers()...) {
 		if _, ok := m.cited[n]; !ok {
 			missing[n] = true
 		}
 	}
-	if len(missing) == 0 {
-		return nil
+	m.settled = map[string]*settled{}
+	for _, w := range m.writes {
+		if w.what.Key != "" && w.what.Fate != evidence.Phantom { // nobody sent a phantom
+			m.settled[w.what.Key] = &settled{}
+		}
 	}
+	unanswered := len(m.settled)
 	for e, err := range events {
+		if len(missing) == 0 && unanswered == 0 {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("read the events that are cited: %w", err)
 		}
 		if missing[e.N] {
 			m.cited[e.N] = cite(e)
-			if delete(missing, e.N); len(missing) == 0 {
-				return nil
+			delete(missing, e.N)
+		}
+		if e.Write == nil || e.Write.Event == evidence.Audited {
+			continue
+		}
+		if s := m.settled[e.Write.Key]; s != nil && !e.Write.Cancels {
+			if s.trace == "" {
+				s.trace = e.Write.Trace
+			}
+			if e.Write.Event == evidence.Invoked {
+				s.sent = float64(e.T)
+			} else if s.answered == 0 {
+				s.answered = float64(e.T)
+				unanswered--
 			}
 		}
 	}

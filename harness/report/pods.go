@@ -82,9 +82,6 @@ func (m *Model) podSegments(p verdict.Pod, from, to float64) (out []seg) {
 			return
 		}
 		s.Style = between(a, b) + s.Style
-		if b-a < (to-from)/12 {
-			s.Class += " tiny" // no room for words
-		}
 		out = append(out, s)
 	}
 	for i, x := range parts {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"math"
@@ -33,6 +34,62 @@ type timeline struct {
 	Plots   []plot
 	Notes   []string
 	Periods []period
+	Worst   string // the journey of which the largest share failed
+	Marks   []moment
+	Data    chart
+}
+
+// chart is what the page's script reads out at a moment: for each series the number of each column, or none.
+type chart struct {
+	Step   float64             `json:"step"` // seconds
+	Start  float64             `json:"start"`
+	End    float64             `json:"end"`
+	Phases []phaseStart        `json:"phases"`
+	Series map[string]readings `json:"series"`
+}
+
+type phaseStart struct {
+	T    float64 `json:"t"`
+	Name string  `json:"name"`
+}
+
+// readings are written with three digits; one that is no number is a gap, and null.
+type readings []float32
+
+func (n readings) MarshalJSON() ([]byte, error) {
+	out := make([]byte, 1, 4*len(n)+2)
+	out[0] = '['
+	for i, v := range n {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		if v != v {
+			out = append(out, "null"...)
+			continue
+		}
+		digits := 0
+		for a := math.Abs(float64(v)); a > 0 && a < 100 && digits < 3; a *= 10 {
+			digits++
+		}
+		at := len(out)
+		out = strconv.AppendFloat(out, float64(v), 'f', digits, 32)
+		if digits > 0 {
+			for out[len(out)-1] == '0' && len(out)-1 > at {
+				out = out[:len(out)-1]
+			}
+			if out[len(out)-1] == '.' {
+				out = out[:len(out)-1]
+			}
+		}
+	}
+	return append(out, ']'), nil
+}
+
+// moment is a line of the marks as a table.
+type moment struct {
+	At, Kind, Text string
+	N              int64
+	t              float64
 }
 
 type tick struct {
@@ -43,6 +100,7 @@ type tick struct {
 type seg struct {
 	Style             template.CSS
 	Text, Class, Icon string
+	Label, Late       string // of a mark: the words beside it, and on which side its tip opens
 }
 
 type clk struct {
@@ -58,6 +116,9 @@ type lane struct {
 	Class string
 	Segs  []seg
 	Label seg
+	Marks []seg // of what happened at one moment each
+	Value string
+	Tip   string // what the value is
 }
 
 type plot struct {
@@ -69,21 +130,32 @@ type plot struct {
 	Gaps               []seg
 	Labels             []seg
 	Ys                 []seg
-	Values             [][2]string
+	Values             []value
+}
+
+// value stands on the right of a plot: the worst of a line, and where the script finds it at a moment.
+type value struct {
+	Name, Text string
+	ID, Unit   string
+	Of         string // in full, for the words at the pointer
 }
 
 type curve struct{ Class, D string }
 
 // period is a line of the timeline as a table.
 type period struct {
-	Name, From, To        string
-	Sent                  string
-	Failed, P50, P95, Bad string
+	Name, From, Took, Status    string
+	Sent, Failed, Rate, Worst   string
+	P50, P95, Bad, Waiting, Lag string
 }
 
-func at(t float64) template.CSS          { return template.CSS("--t:" + num(t)) }
-func between(a, b float64) template.CSS  { return template.CSS("--a:" + num(a) + ";--b:" + num(b)) }
-func atY(t, y float64) template.CSS      { return template.CSS("--t:" + num(t) + ";--y:" + num(y)) }
+func at(t float64) template.CSS         { return template.CSS("--t:" + num(t)) }
+func between(a, b float64) template.CSS { return template.CSS("--a:" + num(a) + ";--b:" + num(b)) }
+func atY(t, y float64) template.CSS     { return template.CSS("--t:" + num(t) + ";--y:" + num(y)) }
+
+// atLeft is the left edge of what is drawn, be it the whole drill or a part.
+func atLeft(y float64) template.CSS { return template.CSS("--t:var(--t0);--y:" + num(y)) }
+
 func colour(c template.CSS) template.CSS { return ";--c:var(--" + c + ")" }
 func num(v float64) string               { return strconv.FormatFloat(math.Round(v*1000)/1000, 'f', -1, 64) }
 
@@ -128,25 +200,47 @@ func line(points []point, per int, y func(float64) float64) string {
 	return b.String()
 }
 
-// area fills the most of the points down to the bottom, a run of points at a time.
-func area(points []point, per int, y func(float64) float64) string {
+// area fills what is between a line and a level, a run of points at a time. of gives the value of a point; where it says
+// that there is nothing, nothing is filled.
+func area(points []point, per int, y func(float64) float64, level float64, of func(point) (float64, bool)) string {
 	var b strings.Builder
 	w := float64(per) * binSeconds * 10
 	for i := 0; i < len(points); {
-		if !points[i].ok || points[i].hi == 0 {
+		v, some := of(points[i])
+		if !some || !points[i].ok {
 			i++
 			continue
 		}
-		b.WriteString("M" + num((float64(i)+0.5)*w) + " " + num(y(0)))
+		b.WriteString("M" + num((float64(i)+0.5)*w) + " " + num(math.Round(y(level))))
 		j := i
-		for ; j < len(points) && points[j].ok && points[j].hi > 0; j++ {
-			b.WriteString("L" + num((float64(j)+0.5)*w) + " " + num(math.Round(y(points[j].hi))))
+		for ; j < len(points) && points[j].ok; j++ {
+			if v, some = of(points[j]); !some {
+				break
+			}
+			b.WriteString("L" + num((float64(j)+0.5)*w) + " " + num(math.Round(y(v))))
 		}
-		b.WriteString("L" + num((float64(j)-0.5)*w) + " " + num(y(0)) + "z")
+		b.WriteString("L" + num((float64(j)-0.5)*w) + " " + num(math.Round(y(level))) + "z")
 		i = j
 	}
 	return b.String()
 }
+
+// above is the most of a point that is more than nothing.
+func above(p point) (float64, bool) { return p.hi, p.hi > 0 }
+
+// series gives the points to the page's script. of: which end of a column is the worse one.
+func (tl *timeline) series(id string, points []point, of func(point) float64) {
+	n := make(readings, len(points))
+	for i, p := range points {
+		n[i] = float32(math.NaN())
+		if p.ok {
+			n[i] = float32(of(p))
+		}
+	}
+	tl.Data.Series[id] = n
+}
+
+func highest(p point) float64 { return p.hi }
 
 // points merges a series into columns. A reading holds until the next one, as probes write changes and beats, but no
 // longer than the patience.
@@ -321,24 +415,34 @@ func (m *Model) timeline() timeline {
 				end = tl.Span
 			}
 		}
-		from := max(0, decided-3)
-		tl.Zoom = [2]float64{from, max(end+3-from, 5)}
+		// Room on both sides for the words of the clocks.
+		room := max(3, (end-decided)*0.2)
+		from := max(0, decided-room)
+		tl.Zoom = [2]float64{from, max(end+room-from, 5)}
 	}
 	tl.Style = template.CSS(fmt.Sprintf("--dur:%s;--d0:0;--ds:%s;--z0:%s;--zs:%s", num(tl.Span), num(tl.Span), num(tl.Zoom[0]), num(tl.Zoom[1])))
 	tl.Column = "half a second"
 	if per > 1 {
 		tl.Column = seconds(float64(per) * binSeconds)
 	}
+	tl.Data = chart{Step: float64(per) * binSeconds, Start: tl.Zoom[0], End: tl.Span, Series: map[string]readings{}}
+	if t, ok := m.clock(evidence.ClockDecided); ok {
+		tl.Data.Start = t
+	}
+	if w := m.worst(); w >= 0 {
+		tl.Worst = m.journeys[w]
+	}
 	m.axis(&tl)
 	m.clocks(&tl)
 	m.lanes(&tl)
-	for _, f := range []func() []plot{m.plotErrors, m.plotLatency, m.plotServed, m.plotLag, m.plotLocks, m.plotUse} {
-		tl.Plots = append(tl.Plots, f()...)
+	for _, f := range []func(*timeline) []plot{m.plotSuccess, m.plotLatency, m.plotServed, m.plotLag, m.plotLocks, m.plotUse} {
+		tl.Plots = append(tl.Plots, f(&tl)...)
 	}
 	for i := range tl.Plots {
 		tl.Plots[i].Box = fmt.Sprintf("0 0 %s %d", num(tl.Span*10), plotHeight)
 	}
 	tl.Periods = m.periods()
+	tl.Marks = m.moments()
 	return tl
 }
 
@@ -363,12 +467,34 @@ func (m *Model) axis(tl *timeline) {
 		tl.Ticks = append(tl.Ticks, k)
 	}
 	for _, p := range m.phases {
-		class := ""
-		if (p.to - p.from) < tl.Span/18 {
-			class = "tiny"
-		}
-		tl.Phases = append(tl.Phases, seg{Style: between(p.from, p.to), Text: p.name, Class: class})
+		tl.Phases = append(tl.Phases, seg{Style: between(p.from, p.to), Text: p.name})
+		tl.Data.Phases = append(tl.Data.Phases, phaseStart{p.from, p.name})
 	}
+}
+
+// Widths of words, in pixels: a letter of the pictures' type, and the plot of the timeline on a wide page and on one that
+// leaves the times of the clocks out.
+const (
+	letter     = 6.3
+	plotWide   = 790
+	plotNarrow = 540
+)
+
+// stack puts labels on lanes so that none lies on another. from and to of each are shares of the width, in their order.
+func stack(labels [][2]float64) (lanes []int, n int) {
+	var ends []float64
+	for _, l := range labels {
+		at := 0
+		for at < len(ends) && ends[at] > l[0] {
+			at++
+		}
+		if at == len(ends) {
+			ends = append(ends, 0)
+		}
+		ends[at] = l[1]
+		lanes = append(lanes, at)
+	}
+	return lanes, len(ends)
 }
 
 // The clocks in the order of the design, and what each is.
@@ -418,31 +544,28 @@ func (m *Model) clocks(tl *timeline) {
 		seen = append(seen, k)
 	}
 	slices.SortStableFunc(seen, func(a, b timed) int { return int(math.Copysign(1, a.t-b.t)) * boolInt(a.t != b.t) })
-	var ends []float64
 	never := tl.Key
 	tl.Key = nil
+	labels := make([][2]float64, len(seen))
+	flipped := make([]bool, len(seen))
 	for i, k := range seen {
-		// A label is as wide as its letters, at about 6 of the 1000 pixels of the plot.
-		width := (float64(len(k.Name)+len(k.At))*6 + 34) / 1000 * tl.Span
-		from, end := k.t, k.t > tl.Span*0.86
-		if end {
-			from = k.t - width
+		width := max((float64(len(k.Name)+len(k.At)+1)*letter+32)/plotWide, (float64(len(k.Name))*letter+28)/plotNarrow)
+		x := k.t / tl.Span
+		labels[i] = [2]float64{x, x + width}
+		if flipped[i] = x+width > 1; flipped[i] {
+			labels[i] = [2]float64{x - width, x + 0.004}
 		}
-		l := 0
-		for l < len(ends) && ends[l] > from {
-			l++
-		}
-		if l == len(ends) {
-			ends = append(ends, 0)
-		}
-		ends[l] = from + width
+	}
+	lanes, n := stack(labels)
+	tl.Lanes = max(n, 1)
+	for i, k := range seen {
 		k.No = i + 1
-		k.Style = at(k.t) + template.CSS(fmt.Sprintf(";--lane:%d", l))
+		k.Style = at(k.t) + template.CSS(fmt.Sprintf(";--lane:%d", lanes[i]))
 		rule := tick{Style: at(k.t)}
 		if k.main {
 			k.Class, rule.Class = "main", "main"
 		}
-		if end {
+		if flipped[i] {
 			k.Class += " end"
 		}
 		tl.Rules = append(tl.Rules, rule)
@@ -450,7 +573,6 @@ func (m *Model) clocks(tl *timeline) {
 		tl.Key = append(tl.Key, k.clk)
 	}
 	tl.Key = append(tl.Key, never...)
-	tl.Lanes = max(len(ends), 1)
 	returned, hasReturned := m.clock(evidence.ClockCommandReturned)
 	restored, hasRestored := m.clock(evidence.ClockRestored)
 	if hasDecided && hasReturned {
@@ -462,11 +584,6 @@ func (m *Model) clocks(tl *timeline) {
 	} else if end, ok := m.clock(evidence.ClockWatchEnded); hasReturned && !hasRestored && ok && end > returned {
 		tl.Tints = append(tl.Tints, seg{Style: between(returned, end)})
 	}
-	if hasReturned && (returned-decided)/tl.Span < 0.05 {
-		for i := range tl.Dims {
-			tl.Dims[i].Class = "z" // too narrow for its words unless zoomed
-		}
-	}
 }
 
 func boolInt(b bool) int {
@@ -476,15 +593,21 @@ func boolInt(b bool) int {
 	return 0
 }
 
-func (m *Model) lanes(tl *timeline) {
-	const most = 24
-	side := func(s *seg, t float64) {
-		if t > tl.Span*0.6 {
-			s.Class += " end"
-		}
+// beside puts words on the side of a bar where there is more room.
+func (tl *timeline) beside(label seg, from, to float64) seg {
+	label.Style = at(to)
+	if from > tl.Span-to {
+		label.Style = at(from)
+		label.Class += " end"
 	}
+	return label
+}
+
+const maxLanes = 24 // of commands, of alerts and of faults
+
+func (m *Model) lanes(tl *timeline) {
 	for i, s := range m.steps {
-		if len(tl.Steps) == most {
+		if len(tl.Steps) == maxLanes {
 			tl.Notes = append(tl.Notes, fmt.Sprintf("%d more commands are listed under Plan as run.", len(m.steps)-i))
 			break
 		}
@@ -500,17 +623,14 @@ func (m *Model) lanes(tl *timeline) {
 		if i == 0 {
 			l.Name = "Commands"
 		}
-		l.Label = seg{Text: short(s.whose()+" "+strconv.Itoa(s.index)+": "+s.name, 64), Class: class, Icon: icon}
-		mark := s.to
-		if s.to > tl.Span*0.6 {
-			mark = s.from
+		l.Label = tl.beside(seg{Text: short(s.whose()+" "+strconv.Itoa(s.index)+": "+s.name, 64), Class: class, Icon: icon}, s.from, s.to)
+		if bad, all := m.failures(s.from, s.to, m.own); all > 0 && s.part == evidence.PartStep {
+			l.Value, l.Tip = percent(float64(bad)/float64(all)), fmt.Sprintf("%s of %s failed meanwhile", count(bad), many(all, "journey", "journeys"))
 		}
-		l.Label.Style = at(mark)
-		side(&l.Label, s.to)
 		tl.Steps = append(tl.Steps, l)
 	}
 	for i, a := range m.alerts {
-		if i == most {
+		if i == maxLanes {
 			tl.Notes = append(tl.Notes, fmt.Sprintf("%d more alerts were raised.", len(m.alerts)-i))
 			break
 		}
@@ -518,7 +638,7 @@ func (m *Model) lanes(tl *timeline) {
 		if a.open {
 			class = "al"
 		}
-		l := lane{Segs: []seg{{Style: between(a.from, a.to) + colour("broken-2"), Class: class}}}
+		l := lane{Segs: []seg{{Style: between(a.from, a.to) + colour("broken-2"), Class: class, Text: a.text}}}
 		if i == 0 {
 			l.Name = "Alerts"
 		}
@@ -526,40 +646,124 @@ func (m *Model) lanes(tl *timeline) {
 		if a.open {
 			text += ", still open"
 		}
-		l.Label = seg{Text: text, Style: at(a.to), Class: "is-broken", Icon: "i-alert"}
-		if a.to > tl.Span*0.6 {
-			l.Label.Style, l.Label.Class = at(a.from), "is-broken end"
-		}
+		l.Label = tl.beside(seg{Text: text, Class: "is-broken", Icon: "i-alert"}, a.from, a.to)
 		tl.Others = append(tl.Others, l)
 	}
 	for i, f := range m.faults {
+		if i == maxLanes {
+			tl.Notes = append(tl.Notes, fmt.Sprintf("%d more faults were in force.", len(m.faults)-i))
+			break
+		}
 		if f.open {
 			f.to = m.Seconds
 		}
-		l := lane{Segs: []seg{{Style: between(f.from, f.to) + colour("broken-2"), Class: "al shut"}}}
+		l := lane{Segs: []seg{{Style: between(f.from, f.to) + colour("broken-2"), Class: "al shut", Text: f.text}}}
 		if i == 0 {
 			l.Name = "Faults"
 		}
-		l.Label = seg{Text: short(f.text, 64), Style: at(f.to), Icon: "i-alert"}
-		if f.to > tl.Span*0.6 {
-			l.Label.Style, l.Label.Class = at(f.from), "end"
-		}
+		l.Label = tl.beside(seg{Text: short(f.text, 64), Icon: "i-alert"}, f.from, f.to)
 		tl.Others = append(tl.Others, l)
 	}
-	last := ""
-	for i, e := range m.events {
-		if i == most {
-			tl.Notes = append(tl.Notes, fmt.Sprintf("%d more approvals, messages and faults are in the evidence.", len(m.events)-i))
-			break
+	for _, k := range []struct{ kind, name, icon string }{{"fault", "Sabotage", "i-alert"}, {"approval", "Approvals", "i-approve"}, {"message", "Messages", "i-msg"}} {
+		if l := m.marked(tl, k.kind, k.icon); len(l.Marks) > 0 {
+			l.Name = k.name
+			tl.Others = append(tl.Others, l)
 		}
-		l := lane{Label: seg{Style: at(e.t), Text: short(e.text, 64), Icon: "i-msg"}}
-		side(&l.Label, e.t)
-		if e.name != last {
-			l.Name = map[string]string{"fault": "Faults", "approval": "Approvals", "message": "Messages"}[e.name]
-			last = e.name
-		}
-		tl.Others = append(tl.Others, l)
 	}
+}
+
+const maxMarks = 100 // of a kind that are drawn
+
+// marked is a lane of what happened at moments. Each says what it is when it is pointed at or focused; beside it stand its
+// first words where there is room.
+func (m *Model) marked(tl *timeline, kind, icon string) lane {
+	var l lane
+	var all []mark
+	for _, e := range m.events {
+		if e.name == kind {
+			all = append(all, e)
+		}
+	}
+	if len(all) > maxMarks {
+		tl.Notes = append(tl.Notes, fmt.Sprintf("%d more of %s stand in the table.", len(all)-maxMarks, kind))
+		all = all[:maxMarks]
+	}
+	for i, e := range all {
+		s := seg{Style: at(e.t), Icon: icon, Text: offset(e.t) + " " + e.text}
+		room := tl.Span - e.t
+		if i+1 < len(all) {
+			room = all[i+1].t - e.t
+		}
+		words := short(e.text, 32)
+		width := float64(len([]rune(words)))*letter + 24
+		switch {
+		case room/tl.Span*plotWide >= width:
+			s.Label = words
+		case room/tl.Zoom[1]*plotWide >= width && i+1 < len(all):
+			s.Label, s.Class = words, "z"
+		}
+		if e.t > tl.Span*0.7 {
+			s.Late = "late" // its tip opens to the left
+			if i == len(all)-1 && s.Label == "" && (i == 0 || (e.t-all[i-1].t)/tl.Span*plotWide >= 2*width) {
+				s.Label, s.Class = words, "end m"
+			}
+		}
+		l.Marks = append(l.Marks, s)
+	}
+	return l
+}
+
+// moments are the clocks, alerts, faults, approvals and messages as a table.
+func (m *Model) moments() []moment {
+	var all []moment
+	add := func(kind string, t float64, n int64, text string) {
+		all = append(all, moment{offset(t), kind, text, n, t})
+	}
+	for _, c := range clockOrder {
+		if t, ok := m.clock(c.name); ok {
+			var n int64
+			for _, k := range m.marks {
+				if k.name == c.name {
+					n = k.n
+				}
+			}
+			add("clock", t, n, clockName(c.name)+": "+c.meaning)
+		}
+	}
+	for _, a := range m.alerts {
+		text := a.text
+		if a.open {
+			text += "; still open at the end"
+		} else {
+			text += "; cleared at " + offset(a.to)
+		}
+		add("alert", a.from, a.n, text)
+	}
+	for _, f := range m.faults {
+		text := f.text
+		if !f.open {
+			text += ", until " + offset(f.to)
+		}
+		add("fault", f.from, f.n, text)
+	}
+	for _, e := range m.events {
+		add(map[string]string{"fault": "sabotage"}[e.name]+map[string]string{"approval": "approval", "message": "message"}[e.name], e.t, e.n, e.text)
+	}
+	slices.SortStableFunc(all, func(a, b moment) int { return cmp.Compare(a.t, b.t) })
+	return all
+}
+
+// failures counts the journeys of a stretch that failed or could not be sent.
+func (m *Model) failures(from, to float64, which func(int) bool) (bad, all int) {
+	for i := binOf(from); i <= binOf(to) && i < len(m.bins); i++ {
+		for j, c := range m.bins[i].journeys {
+			if which(j) {
+				bad += c.failed + c.unsent
+				all += c.ok + c.failed + c.unsent
+			}
+		}
+	}
+	return bad, all
 }
 
 // scale maps 0..top to the height of the plot.
@@ -579,59 +783,94 @@ func round(top float64, steps ...float64) float64 {
 	return top
 }
 
-func (m *Model) plotErrors() []plot {
+func (m *Model) plotSuccess(tl *timeline) []plot {
 	if len(m.bins) == 0 {
 		return nil
 	}
 	per, _ := m.columns()
-	all := m.rates(m.own)
-	p := plot{Name: "Error rate", Small: "by scheduled time", Height: 120}
+	succeeded := func(which func(int) bool) []point {
+		points := m.rates(which)
+		for i, p := range points {
+			points[i].lo, points[i].hi = 1-p.hi, 1-p.lo
+		}
+		return points
+	}
+	all := succeeded(m.own)
+	p := plot{Name: "Success rate", Small: "by scheduled time", Height: 128, Gaps: holes(all, per)}
 	shown, name := all, "all journeys"
 	if w := m.worst(); w >= 0 {
-		shown, name = m.rates(func(i int) bool { return i == w }), m.journeys[w]
+		shown, name = succeeded(func(i int) bool { return i == w }), m.journeys[w]
 	}
-	top := round(max(most(shown), most(all)), 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
-	y := scale(top)
-	p.Paths = append(p.Paths, curve{"grid", fmt.Sprintf("M0 %s%s", num(y(0)), m.across())}, curve{"grid", fmt.Sprintf("M0 %s%s", num(y(top/2)), m.across())},
-		curve{"harm", area(shown, per, y)})
+	// The scale always reaches down to the threshold.
+	low := 1 - round(1-min(least(shown), least(all)), 0.2, 0.5, 1)
+	y := func(v float64) float64 { return scale(1 - low)(v - low) }
+	base := 1.0
+	if from, to, ok := m.steady(); ok {
+		if bad, n := m.failures(from, to, m.own); n > 0 {
+			base = 1 - float64(bad)/float64(n)
+			in := cutOut(all, from, to, float64(per)*binSeconds)
+			p.Paths = append(p.Paths, curve{"band", fmt.Sprintf("M0 %s%sV%sH0z", num(math.Floor(y(max(most(in), base)))-2), m.across(), num(math.Ceil(y(min(least(in), base)))+2))})
+			p.Paths = append(p.Paths, curve{"thr", fmt.Sprintf("M0 %s%s", num(math.Round(y(base*0.9))), m.across())})
+			p.Labels = append(p.Labels, seg{Style: atLeft(upY(y(base*0.9)) - 7), Text: "10" + nbsp + "% below the baseline", Class: "opt is-broken"})
+		}
+	}
+	p.Paths = append(p.Paths, curve{"grid", fmt.Sprintf("M0 %s%s", num(y(low)), m.across())},
+		curve{"harm", area(shown, per, y, base, func(p point) (float64, bool) { return p.lo, p.lo < base })})
 	if name != "all journeys" {
 		p.Paths = append(p.Paths, curve{"thin", line(all, per, y)})
-		p.Values = append(p.Values, [2]string{name, percent(most(shown))})
+		p.Values = append(p.Values, value{name, percent(least(shown)), "worst", "%", name})
+		tl.series("worst", shown, func(p point) float64 { return p.lo * 100 })
 	}
 	p.Paths = append(p.Paths, curve{"", line(shown, per, y)})
-	p.Values = append(p.Values, [2]string{"all", percent(most(all))})
-	for i, v := range []float64{0, top / 2, top} {
+	p.Values = append(p.Values, value{"all", percent(least(all)), "all", "%", "all journeys"})
+	tl.series("all", all, func(p point) float64 { return p.lo * 100 })
+	for i, v := range []float64{low, (1 + low) / 2, 1} {
 		p.Ys = append(p.Ys, seg{Style: template.CSS("--y:" + num(upY(y(v)))), Text: percent(v), Class: []string{"", "q", "hi"}[i]})
 	}
-	if most(shown) > 0 {
-		p.Labels = append(p.Labels, m.peak(shown, per, y, name))
+	if least(shown) < 1 {
+		p.Labels = append(p.Labels, m.extreme(shown, per, y, name, func(p point) float64 { return -p.lo }))
 	} else {
-		p.Labels = append(p.Labels, seg{Style: atY(1, 16), Text: "no journey failed"})
+		p.Labels = append(p.Labels, seg{Style: atLeft(60), Text: "no journey failed", Class: "strong"})
 	}
-	p.Gaps = holes(all, per)
 	return []plot{p}
+}
+
+// steady is the baseline's stretch.
+func (m *Model) steady() (from, to float64, ok bool) {
+	from, okFrom := m.clock(evidence.ClockBaselineBegun)
+	to, okTo := m.clock(evidence.ClockBaselineEnded)
+	return from, to, okFrom && okTo
+}
+
+// cutOut are the columns that lie in a stretch as a whole.
+func cutOut(points []point, from, to, width float64) []point {
+	a := min(int(math.Ceil(from/width)), len(points))
+	return points[a:max(a, min(int(to/width), len(points)))]
 }
 
 // across is a horizontal line over the whole plot, from where the path is.
 func (m *Model) across() string { return "h" + num(math.Max(math.Ceil(m.Seconds), 1)*10) }
 
-// peak puts a name beside the highest point of a line.
-func (m *Model) peak(points []point, per int, y func(float64) float64, name string) seg {
-	at := 0
+// extreme puts a name beside the point of a line that of says is the most.
+func (m *Model) extreme(points []point, per int, y func(float64) float64, name string, of func(point) float64) seg {
+	at := -1
 	for i, p := range points {
-		if p.ok && p.hi > points[at].hi {
+		if p.ok && (at < 0 || of(p) > of(points[at])) {
 			at = i
 		}
 	}
+	if at < 0 {
+		return seg{}
+	}
 	t := (float64(at) + 0.5) * float64(per) * binSeconds
-	s := seg{Style: atY(t, min(upY(y(points[at].hi)), 92)), Text: name, Class: "strong"}
+	s := seg{Style: atY(t, min(max(upY(y(math.Abs(of(points[at])))), 8), 90)), Text: name, Class: "strong"}
 	if t > m.Seconds*0.7 {
 		s.Class += " end"
 	}
 	return s
 }
 
-func (m *Model) plotLatency() []plot {
+func (m *Model) plotLatency(tl *timeline) []plot {
 	p50, p95 := m.latency(0.5), m.latency(0.95)
 	if most(p95) == 0 {
 		return nil
@@ -643,14 +882,20 @@ func (m *Model) plotLatency() []plot {
 	y := func(v float64) float64 {
 		return plotHeight - 4 - (plotHeight-12)*min(max((math.Log10(max(v, 1e-3))-lo)/(hi-lo), 0), 1)
 	}
-	from, okFrom := m.clock(evidence.ClockBaselineBegun)
-	to, okTo := m.clock(evidence.ClockBaselineEnded)
-	if okFrom && okTo {
-		w := float64(per) * binSeconds
-		in := p95[min(int(math.Ceil(from/w)), len(p95)):min(int(to/w), len(p95))]
+	if from, to, ok := m.steady(); ok {
+		in := cutOut(p95, from, to, float64(per)*binSeconds)
 		if a, b := least(in), most(in); b > 0 {
 			p.Paths = append(p.Paths, curve{"band", fmt.Sprintf("M0 %s%sV%sH0z", num(y(b)), m.across(), num(y(a)))})
-			p.Labels = append(p.Labels, seg{Style: atY(0.5, min(upY(y(b))+9, 94)), Text: "p95 of the baseline", Class: "opt is-kept"})
+			p.Labels = append(p.Labels, seg{Style: atLeft(max(upY(y(a))-9, 6)), Text: "p95 of the baseline", Class: "opt is-kept"})
+			var values []float32
+			for _, c := range in {
+				if c.ok {
+					values = append(values, float32(c.hi))
+				}
+			}
+			limit := quantile(values, 0.5) * 1.1
+			p.Paths = append(p.Paths, curve{"thr", fmt.Sprintf("M0 %s%s", num(math.Round(y(limit))), m.across())})
+			p.Labels = append(p.Labels, seg{Style: atLeft(min(upY(y(max(b, limit)))+9, 92)), Text: "10" + nbsp + "% over its median, " + milliseconds(limit), Class: "opt is-broken"})
 		}
 	}
 	for e := lo; e <= hi; e++ {
@@ -663,13 +908,15 @@ func (m *Model) plotLatency() []plot {
 		p.Ys = append(p.Ys, seg{Style: template.CSS("--y:" + num(upY(y(v)))), Text: strings.Replace(milliseconds(v), ".0", "", 1), Class: class})
 	}
 	p.Paths = append(p.Paths, curve{"thin", line(p50, per, y)}, curve{"", line(p95, per, y)})
-	p.Labels = append(p.Labels, m.peak(p95, per, y, "p95"))
-	p.Values = [][2]string{{"p95", milliseconds(most(p95))}, {"p50", milliseconds(most(p50))}}
+	p.Labels = append(p.Labels, m.extreme(p95, per, y, "p95", highest))
+	p.Values = []value{{"p95", milliseconds(most(p95)), "p95", "ms", "p95"}, {"p50", milliseconds(most(p50)), "p50", "ms", "p50"}}
+	tl.series("p95", p95, highest)
+	tl.series("p50", p50, highest)
 	p.Gaps = holes(p95, per)
 	return []plot{p}
 }
 
-func (m *Model) plotServed() []plot {
+func (m *Model) plotServed(tl *timeline) []plot {
 	per, n := m.columns()
 	sums := make([][]int, n)
 	any := false
@@ -762,32 +1009,40 @@ func (m *Model) plotServed() []plot {
 		for i := range n {
 			below[i] += shares[i]
 		}
-		p.Values = append(p.Values, [2]string{short(name, 9), percent(largest)})
+		// The bad release says more than the target, which is all of them at some time.
+		if name != m.Run.Good && len(p.Values) < 3 {
+			id := fmt.Sprintf("r%d", r)
+			p.Values = append(p.Values, value{name, percent(largest), id, "%", name})
+			own := make([]point, n)
+			for i := range own {
+				own[i] = point{shares[i] * 100, shares[i] * 100, answered(sums[i])}
+			}
+			tl.series(id, own, highest)
+		}
 	}
-	// The bad release says more than the target, which is all of them at some time.
-	p.Values = slices.DeleteFunc(p.Values, func(v [2]string) bool { return v[0] == short(m.Run.Good, 9) })
-	p.Values = p.Values[:min(len(p.Values), 3)]
 	pts := make([]point, n)
 	for i := range pts {
-		for _, c := range sums[i] {
-			pts[i].ok = pts[i].ok || c > 0
-		}
+		pts[i].ok = answered(sums[i])
 	}
 	p.Gaps = holes(pts, per)
 	return []plot{p}
 }
 
+func answered(sums []int) bool {
+	return slices.ContainsFunc(sums, func(n int) bool { return n > 0 })
+}
+
 func (m *Model) gapsOf(name string) (out []evidence.Gap) {
 	for _, g := range m.gaps {
-		if g.Of == name || strings.HasSuffix(g.Of, " "+name) {
-			out = append(out, g)
+		if g.what.Of == name || strings.HasSuffix(g.what.Of, " "+name) {
+			out = append(out, g.what)
 		}
 	}
 	return out
 }
 
-// sparks draws one small line for each replica.
-func (m *Model) sparks(title, small string, tracks []*track, of func(*track) series, top float64, value func(float64) string, limit float64) []plot {
+// sparks draws one small line for each replica. shown writes a value; the script gets it divided by per, in unit.
+func (m *Model) sparks(tl *timeline, title, small string, tracks []*track, of func(*track) series, top float64, shown func(float64) string, limit, scaled float64, unit string) []plot {
 	per, _ := m.columns()
 	var out []plot
 	for _, k := range tracks {
@@ -817,23 +1072,25 @@ func (m *Model) sparks(title, small string, tracks []*track, of func(*track) ser
 		p.Paths = append(p.Paths, curve{"", line(points, per, y)})
 		v := "no data"
 		if lo := least(points); !math.IsInf(lo, 1) {
-			v = value(most(points))
+			v = shown(most(points))
 		}
-		p.Values = [][2]string{{"", v}}
+		id := strings.ToLower(title[:1]) + strconv.Itoa(len(out))
+		p.Values = []value{{"", v, id, unit, k.name + ", " + title}}
+		tl.series(id, points, func(p point) float64 { return p.hi / scaled })
 		out = append(out, p)
 	}
 	return out
 }
 
-func (m *Model) plotLag() []plot {
+func (m *Model) plotLag(tl *timeline) []plot {
 	top := 0.0
 	for _, k := range m.nodes {
 		top = max(top, most(m.points(k.lag, nil)))
 	}
-	return m.sparks("Lag", "limit 1 s", m.nodes, func(k *track) series { return k.lag }, round(max(top, 1.1), 1.1, 2, 5, 10, 30, 60), seconds, 1)
+	return m.sparks(tl, "Lag", "limit 1 s", m.nodes, func(k *track) series { return k.lag }, round(max(top, 1.1), 1.1, 2, 5, 10, 30, 60), seconds, 1, 1, "s")
 }
 
-func (m *Model) plotUse() []plot {
+func (m *Model) plotUse(tl *timeline) []plot {
 	all := append(slices.Clone(m.instances), m.nodes...)
 	if m.Run.Replicas > 0 { // of pods nobody measures it
 		all = slices.DeleteFunc(all, func(k *track) bool { return most(m.points(k.cpu, nil)) == 0 })
@@ -842,12 +1099,35 @@ func (m *Model) plotUse() []plot {
 	for _, k := range all {
 		top = max(top, most(m.points(k.cpu, nil)))
 	}
-	cpu := m.sparks("CPU", "cores", all, func(k *track) series { return k.cpu }, top, func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }, 0)
-	return append(cpu, m.sparks("Memory", "own scales", all, func(k *track) series { return k.memory }, 0, bytesOf, 0)...)
+	cpu := m.sparks(tl, "CPU", "cores", all, func(k *track) series { return k.cpu }, top, func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }, 0, 1, "cores")
+	return append(cpu, m.sparks(tl, "Memory", "own scales", all, func(k *track) series { return k.memory }, 0, bytesOf, 0, 1<<20, "MB")...)
 }
 
 // plotLocks draws how many backends wait, all nodes together.
-func (m *Model) plotLocks() []plot {
+func (m *Model) plotLocks(tl *timeline) []plot {
+	per, _ := m.columns()
+	points, worst := m.lockWaits()
+	if most(points) == 0 {
+		return nil
+	}
+	y := scale(most(points))
+	p := plot{Name: "Lock waits", Small: "backends", Height: 48,
+		Values: []value{{"most", count(int(most(points))), "locks", "", "backends that wait"}, {Name: "longest", Text: seconds(worst.longest)}}}
+	tl.series("locks", points, highest)
+	p.Paths = []curve{{"grid", fmt.Sprintf("M0 %s%s", num(y(0)), m.across())}, {"harm", area(points, per, y, 0, above)}, {"", line(points, per, y)}}
+	if worst.text != "" {
+		s := seg{Style: atY(worst.t+m.Seconds*0.03, 70), Text: short(worst.node+": "+worst.text, 72), Class: "opt"}
+		if worst.t > m.Seconds*0.5 {
+			s.Style = atY(worst.t-m.Seconds*0.01, 70)
+			s.Class += " end"
+		}
+		p.Labels = append(p.Labels, s)
+	}
+	return []plot{p}
+}
+
+// lockWaits are how many backends wait, and the longest wait.
+func (m *Model) lockWaits() (all []point, longest lock) {
 	per, n := m.columns()
 	worst := lock{}
 	waiting := map[string]int{}
@@ -872,38 +1152,28 @@ func (m *Model) plotLocks() []plot {
 			worst = l
 		}
 	}
-	if most(points) == 0 {
-		return nil
+	if len(m.locks) > 0 {
+		set(m.Seconds)
 	}
-	set(m.Seconds)
-	y := scale(most(points))
-	p := plot{Name: "Lock waits", Small: "backends", Height: 48, Values: [][2]string{{"most", count(int(most(points)))}, {"longest", seconds(worst.longest)}}}
-	p.Paths = []curve{{"grid", fmt.Sprintf("M0 %s%s", num(y(0)), m.across())}, {"harm", area(points, per, y)}, {"", line(points, per, y)}}
-	if worst.text != "" {
-		s := seg{Style: atY(worst.t+m.Seconds*0.03, 70), Text: short(worst.node+": "+worst.text, 72), Class: "opt"}
-		if worst.t > m.Seconds*0.5 {
-			s.Class += " end"
-		}
-		p.Labels = append(p.Labels, s)
-	}
-	return []plot{p}
+	return points, worst
 }
 
-// periods is the timeline as a table: for each phase and each step, how users fared meanwhile.
+// periods is the timeline as a table: for each phase and each command, how users fared meanwhile.
 func (m *Model) periods() []period {
 	var out []period
-	add := func(name string, from, to float64) {
-		p := period{Name: name, From: offset(from), To: offset(to)}
-		bad, all, served, byBad := 0, 0, 0, 0
+	worst := m.worst()
+	per, _ := m.columns()
+	waits, _ := m.lockWaits()
+	var lags [][]point
+	for _, k := range m.nodes {
+		lags = append(lags, m.points(k.lag, m.gapsOf(k.name)))
+	}
+	add := func(name, status string, from, to float64) {
+		p := period{Name: name, Status: status, From: offset(from), Took: seconds(to - from)}
+		served, byBad := 0, 0
 		var ms []float32
 		for i := binOf(from); i <= binOf(to) && i < len(m.bins); i++ {
 			b := m.bins[i]
-			for j, c := range b.journeys {
-				if m.own(j) {
-					bad += c.failed + c.unsent
-					all += c.ok + c.failed + c.unsent
-				}
-			}
 			for r, c := range b.served {
 				served += c
 				if m.releases[r] == m.Run.Release.Name && m.releases[r] != m.Run.Good {
@@ -912,10 +1182,12 @@ func (m *Model) periods() []period {
 			}
 			ms = append(ms, b.ms...)
 		}
-		p.Sent, p.Failed, p.P50, p.P95, p.Bad = "0", "no data", "no data", "no data", "no data"
-		if all > 0 {
-			p.Sent = count(all)
-			p.Failed = fmt.Sprintf("%s, %s", count(bad), percent(float64(bad)/float64(all)))
+		p.Sent, p.Failed, p.Rate, p.Worst, p.P50, p.P95, p.Bad, p.Waiting, p.Lag = "0", "0", "no data", "no data", "no data", "no data", "no data", "no data", "no data"
+		if bad, all := m.failures(from, to, m.own); all > 0 {
+			p.Sent, p.Failed, p.Rate = count(all), count(bad), percent(float64(bad)/float64(all))
+		}
+		if bad, all := m.failures(from, to, func(i int) bool { return i == worst }); all > 0 {
+			p.Worst = fmt.Sprintf("%s of %s", count(bad), count(all))
 		}
 		if len(ms) > 0 {
 			p.P50, p.P95 = milliseconds(quantile(ms, 0.5)), milliseconds(quantile(ms, 0.95))
@@ -923,15 +1195,32 @@ func (m *Model) periods() []period {
 		if served > 0 {
 			p.Bad = percent(float64(byBad) / float64(served))
 		}
+		within := func(points []point) (float64, bool) {
+			a := min(int(from/(float64(per)*binSeconds)), len(points))
+			in := points[a:min(int(to/(float64(per)*binSeconds))+1, len(points))]
+			return most(in), slices.ContainsFunc(in, func(p point) bool { return p.ok })
+		}
+		if v, ok := within(waits); ok {
+			p.Waiting = count(int(v))
+		} else if len(m.locks) == 0 && len(m.nodes) > 0 {
+			p.Waiting = "0" // probes write a wait when there is one
+		}
+		lag, seen := 0.0, false
+		for _, points := range lags {
+			if v, ok := within(points); ok {
+				lag, seen = max(lag, v), true
+			}
+		}
+		if seen {
+			p.Lag = seconds(lag)
+		}
 		out = append(out, p)
 	}
 	for _, p := range m.phases {
-		add(p.name, p.from, p.to)
+		add(p.name, "", p.from, p.to)
 	}
 	for _, s := range m.steps {
-		if s.judged() {
-			add(fmt.Sprintf("step %d: %s", s.index, s.name), s.from, s.to)
-		}
+		add(fmt.Sprintf("%s %d: %s", s.whose(), s.index, s.name), stepLook(s).Word, s.from, s.to)
 	}
 	return out
 }

@@ -2,7 +2,11 @@ package report
 
 import (
 	"io"
+	"os"
 	"path/filepath"
+	"regexp"
+	"runtime/debug"
+	"strconv"
 	"testing"
 	"time"
 
@@ -10,8 +14,10 @@ import (
 	"backout/harness/verdict"
 )
 
-// BenchmarkBuild reads an hour of evidence at 200 journeys a second into a report, and writes its page.
-func BenchmarkBuild(b *testing.B) {
+// BenchmarkReportOfAnHour renders the report of a drill of an hour at 200 journeys a second: how long its log is read, how
+// much longer it takes to build and to render the report, and the most memory that all of it needs in one process, the
+// judging too.
+func BenchmarkReportOfAnHour(b *testing.B) {
 	path := filepath.Join(b.TempDir(), evidence.File)
 	l, err := evidence.Create(path, time.Now())
 	if err != nil {
@@ -21,21 +27,55 @@ func BenchmarkBuild(b *testing.B) {
 	if _, err := l.Close(); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		builder := New()
+	read := func(use func(evidence.Event)) time.Duration {
+		began := time.Now()
 		for e, err := range evidence.Read(path) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			builder.Add(e)
+			use(e)
 		}
+		return time.Since(began)
+	}
+	for b.Loop() {
+		debug.FreeOSMemory()
+		if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // the peak counts from here
+			b.Log("the peak of memory includes what came before: ", err)
+		}
+		alone := read(func(evidence.Event) {})
+		builder := New()
+		built := read(builder.Add)
+		facts := verdict.New()
+		read(facts.Add)
+		m := builder.Model(verdict.Judge(facts), "")
+		began := time.Now()
 		size := &counter{}
-		if err := HTML(size, builder.Model(verdict.Verdict{Verdict: verdict.Pass}, "")); err != nil {
+		if err := HTML(size, m); err != nil {
 			b.Fatal(err)
 		}
-		b.ReportMetric(float64(size.n)/1e3, "KB-of-page")
+		html := time.Since(began)
+		for _, f := range Formats() {
+			if err := f.Write(io.Discard, m); err != nil {
+				b.Fatal(err)
+			}
+		}
+		all := time.Since(began)
+		b.ReportMetric(alone.Seconds(), "s-reading")
+		b.ReportMetric((built - alone + html).Seconds(), "s-report-on-top")
+		b.ReportMetric(all.Seconds(), "s-all-formats")
+		b.ReportMetric(float64(size.n)/1e6, "MB-page")
+		b.ReportMetric(peak(b), "MB-peak")
 	}
+}
+
+// peak is the most memory that the process had resident, in MB.
+func peak(b *testing.B) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Skip("the most memory of a process is read from /proc: ", err)
+	}
+	kb, _ := strconv.ParseFloat(string(regexp.MustCompile(`VmHWM:\s+(\d+)`).FindSubmatch(status)[1]), 64)
+	return kb / 1024
 }
 
 type counter struct{ n int }

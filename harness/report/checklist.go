@@ -119,10 +119,10 @@ func (m *Model) health() check {
 		c.Look, c.Seen = notObserved, "No instance was asked."
 	case len(bad) > 0:
 		c.Look = notSo
-		c.Seen += " Not ready, or not all the time: " + strings.Join(bad, ", ") + "."
+		c.Seen += " Not ready, or not all the time: " + few(bad) + "."
 	case len(unseen) > 0:
 		c.Look = notObserved
-		c.Seen += " Not observed at the end: " + strings.Join(unseen, ", ") + "."
+		c.Seen += " Not observed at the end: " + few(unseen) + "."
 	default:
 		c.Look = proven
 	}
@@ -230,7 +230,7 @@ func (m *Model) anomalies() check {
 	}
 	switch {
 	case len(open) > 0:
-		c.Look, c.Seen = notSo, fmt.Sprintf("%s still open: %s.", many(len(open), "alert is", "alerts are"), strings.Join(open, ", "))
+		c.Look, c.Seen = notSo, fmt.Sprintf("%s still open: %s.", many(len(open), "alert is", "alerts are"), few(open))
 	case len(m.alerts) == 0:
 		c.Look, c.Seen = notObserved, "No alert was raised in the whole drill, so nothing shows that one would have been."
 	default:
@@ -293,10 +293,7 @@ func (m *Model) gapless() check {
 	case m.Cut != "":
 		c.Look, c.Seen = notSo, "The log has no end. "+m.Cut
 	case len(parts) > 0:
-		if len(parts) > 5 {
-			parts = append(parts[:5], fmt.Sprintf("and %d more", len(parts)-5))
-		}
-		c.Look, c.Seen = personDecides, fmt.Sprintf("Not observed for a while: %s.", strings.Join(parts, "; "))
+		c.Look, c.Seen = personDecides, fmt.Sprintf("Not observed for a while: %s.", few(parts))
 	case silent > 0:
 		c.Look, c.Seen = personDecides, many(silent, "reading is", "readings are")+" missing and nothing says why."
 	default:
@@ -330,9 +327,9 @@ func (m *Model) dependants() check {
 	case len(names) == 0:
 		c.Look, c.Seen = noneThere, "Nothing depends on the service."
 	case len(wrong) > 0 && c.Look == notSo:
-		c.Seen += " Wrong or without an answer: " + strings.Join(wrong, ", ") + "."
+		c.Seen += " Wrong or without an answer: " + few(wrong) + "."
 	case len(asked) > 0:
-		c.Seen += " Asked: " + strings.Join(asked, ", ") + "."
+		c.Seen += " Asked: " + few(asked) + "."
 	}
 	return c
 }
@@ -369,4 +366,12 @@ func ticks(list []check) (proved, applicable int) {
 		applicable += boolInt(c.Look != noneThere)
 	}
 	return proved, applicable
+}
+
+// few names the first of a list, and how many more there are.
+func few(list []string) string {
+	if len(list) > 5 {
+		list = append(list[:5:5], fmt.Sprintf("and %d more", len(list)-5))
+	}
+	return strings.Join(list, ", ")
 }

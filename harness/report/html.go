@@ -138,6 +138,7 @@ type schemaView struct {
 	Tables   []tableRow
 	Differ   []differ
 	Findings []findingRow
+	Fine     []string // what is left out
 }
 
 type schemaNode struct {
@@ -201,10 +202,12 @@ func HTML(w io.Writer, m *Model) error {
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	if err := t.Execute(w, m.page()); err != nil {
+	var b strings.Builder
+	if err := t.Execute(&b, m.page()); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	return nil
+	_, err = io.WriteString(w, text(b.String()))
+	return err
 }
 
 func templates(text string) (*template.Template, error) {
@@ -818,12 +821,34 @@ func (m *Model) replicas() replicas {
 	return v
 }
 
+// piece is a stretch of the life of a replica.
+type piece struct {
+	a, b        float64
+	class, text string
+}
+
+const maxPieces = 200 // of a replica that are drawn as they were
+
+// thin draws very many pieces by equal cells, each as the worst that it holds.
+func thin(pieces []piece, from, to float64) []piece {
+	worse := func(p piece) int { return slices.Index([]string{"new", "away", "old hatch", "hatch none"}, p.class) }
+	width := (to - from) / maxPieces
+	cells := make([]piece, maxPieces)
+	for i := range cells {
+		cells[i] = piece{a: from + float64(i)*width, b: from + float64(i+1)*width, class: "new", text: "many changes"}
+	}
+	for _, p := range pieces {
+		for i := max(int((p.a-from)/width), 0); i < maxPieces && cells[i].a < p.b; i++ {
+			if worse(p) > worse(cells[i]) {
+				cells[i].class = p.class
+			}
+		}
+	}
+	return cells
+}
+
 // segments are what a replica was in from..to: at the target, not yet, away, or not observed.
 func (m *Model) segments(k *track, kind string, c verdict.Replica, judged bool, from, to float64) []seg {
-	type piece struct {
-		a, b        float64
-		class, text string
-	}
 	var pieces []piece
 	deploy, _ := m.clock(evidence.ClockDeployBegun)
 	for i, s := range k.states {
@@ -871,6 +896,9 @@ func (m *Model) segments(k *track, kind string, c verdict.Replica, judged bool, 
 			pieces = append(pieces, piece{a: a, b: b, class: "hatch none", text: "not observed"})
 		}
 	}
+	if len(pieces) > maxPieces {
+		pieces = thin(pieces, from, to)
+	}
 	var out []seg
 	for i, p := range pieces {
 		if i > 0 && len(out) > 0 && pieces[i-1].class == p.class && pieces[i-1].text == p.text && pieces[i-1].b == p.a {
@@ -896,6 +924,7 @@ func (m *Model) schemaView() schemaView {
 		}
 	}
 	var differs []string
+	lines := 0
 	for _, name := range names {
 		s, ok := last[name]
 		n := schemaNode{Name: name, N: s.n, Text: "schema " + short(s.what.Digest, 12) + ", read at " + offset(s.t), Look: look{"is-kept", "i-ok", "equal"}}
@@ -906,7 +935,8 @@ func (m *Model) schemaView() schemaView {
 			n.Text, n.Look = "it could not be read at "+offset(s.t)+": "+s.what.Error, look{"is-unknown", "i-ask", "not read"}
 		case !s.what.Equal:
 			n.Look = look{"is-broken", "i-no", "differs"}
-			n.Diff = diff(s.what.Diff)
+			n.Diff = diff(s.what.Diff, min(400, maxDiff-lines))
+			lines += len(n.Diff)
 		}
 		if len(s.what.Applied) > 0 {
 			n.Text += fmt.Sprintf(", migrations up to %d", slices.Max(s.what.Applied))
@@ -928,7 +958,7 @@ func (m *Model) schemaView() schemaView {
 			tables[k.Table][k.Node] = c
 		}
 		if len(k.Differ) > 0 && len(v.Differ) < 20 {
-			d := differ{Title: fmt.Sprintf("%s on %s: %s", k.Table, k.Node, many(max(k.Count, int64(len(k.Differ))), "row differs", "rows differ")), Rows: k.Differ, N: c.n}
+			d := differ{Title: fmt.Sprintf("%s on %s: %s", k.Table, k.Node, many(max(k.Count, int64(len(k.Differ))), "row differs", "rows differ")), Rows: shorts(k.Differ, 200), N: c.n}
 			if k.Lo != "" || k.Hi != "" {
 				d.Title += fmt.Sprintf(", from %s to %s", k.Lo, k.Hi)
 			}
@@ -936,7 +966,11 @@ func (m *Model) schemaView() schemaView {
 		}
 	}
 	unequal := 0
-	for _, table := range slices.Sorted(maps.Keys(tables)) {
+	for i, table := range slices.Sorted(maps.Keys(tables)) {
+		if i == maxTables {
+			v.Fine = append(v.Fine, fmt.Sprintf("%d more tables are in the evidence.", len(tables)-i))
+			break
+		}
 		r := tableRow{Name: table}
 		for _, node := range names {
 			c, ok := tables[table][node]
@@ -964,7 +998,7 @@ func (m *Model) schemaView() schemaView {
 	bad := 0
 	for _, f := range m.findings {
 		k := f.what
-		r := findingRow{N: f.n, Check: k.Check, Of: k.Of, Rows: k.Rows, Look: look{"is-kept", "i-ok", "ok"}, Result: fmt.Sprintf("%s checked", count(k.Checked))}
+		r := findingRow{N: f.n, Check: k.Check, Of: k.Of, Rows: shorts(k.Rows, 200), Look: look{"is-kept", "i-ok", "ok"}, Result: fmt.Sprintf("%s checked", count(k.Checked))}
 		switch {
 		case !k.Asked:
 			r.Look = look{"is-unknown", "i-ask", "not read"}
@@ -983,6 +1017,18 @@ func (m *Model) schemaView() schemaView {
 	slices.SortStableFunc(v.Findings, func(a, b findingRow) int {
 		return boolInt(a.Look.Word == "ok") - boolInt(b.Look.Word == "ok")
 	})
+	if len(v.Findings) > maxFindings {
+		v.Fine = append(v.Fine, fmt.Sprintf("%d more answers are in the evidence.", len(v.Findings)-maxFindings))
+		v.Findings = v.Findings[:maxFindings]
+	}
+	opened := 0
+	for i := range v.Findings {
+		if len(v.Findings[i].Rows) > 0 {
+			if opened++; opened > maxOpened {
+				v.Findings[i].Rows = nil
+			}
+		}
+	}
 	switch {
 	case len(names) == 0:
 		v.Says = "The service has no database."
@@ -1002,12 +1048,22 @@ func (m *Model) schemaView() schemaView {
 	return v
 }
 
-// diff colours a unified diff; a long one is cut.
-func diff(text string) []diffLine {
+// What a page takes of one kind before it says that there is more.
+const (
+	maxDiff     = 600 // lines of all schemas
+	maxFindings = 200
+	maxOpened   = 20 // findings of which rows are shown
+	maxTables   = 200
+	maxSteps    = 100
+	maxShown    = 100_000 // bytes of what all commands wrote
+)
+
+// diff colours a unified diff; one of more lines is cut.
+func diff(text string, most int) []diffLine {
 	var out []diffLine
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
-		if len(out) == 400 {
+		if len(out) >= most {
 			return append(out, diffLine{"h", "… and more; the rest is in the evidence"})
 		}
 		class := ""
@@ -1019,7 +1075,7 @@ func diff(text string) []diffLine {
 		case strings.HasPrefix(line, "+"):
 			class = "p"
 		}
-		out = append(out, diffLine{class, short(line, 400)})
+		out = append(out, diffLine{class, short(line, 200)})
 	}
 	return out
 }
@@ -1049,6 +1105,22 @@ func (m *Model) expectation(s *step) string {
 	return words
 }
 
+// shown is what a command wrote, of room bytes from its beginning and as many from its end; cut counts those between.
+func (s *step) shown(room int) (head, tail string, cut int) {
+	head, tail, cut = s.output, s.tail, s.cut
+	if tail == "" && len(head) > 2*room {
+		head, tail = head[:room], head[room:]
+	} else if len(head) > room {
+		cut += len(head) - room
+		head = head[:room]
+	}
+	if over := len(tail) - room; over > 0 {
+		cut += over
+		tail = tail[over:]
+	}
+	return head, tail, cut
+}
+
 // actual is what it did.
 func (s *step) actual() string {
 	if !s.done {
@@ -1071,13 +1143,15 @@ func (s *step) actual() string {
 func (m *Model) planAsRun() (steps []planStep, says string, notRun []evidence.PlanStep) {
 	ran, good := 0, 0
 	done := map[int]bool{}
-	for _, s := range m.steps {
-		p := planStep{Part: s.whose(), isStep: s.judged(), Name: s.name, Command: s.command, Index: s.index, At: offset(s.from), Look: stepLook(s), Exit: s.exit,
-			Expected: m.expectation(s), Actual: s.actual(), Output: s.output, Tail: s.tail, Lines: s.lines, CutBytes: s.cut, Took: "no end", Ran: s.done && !slices.Contains([]string{evidence.StepSkipped, evidence.StepDied, evidence.StepRefused}, s.outcome)}
-		if over := len(p.Tail) - maxOutput; over > 0 {
-			p.Tail = p.Tail[over:]
-			p.CutBytes += over
+	room := min(maxOutput, maxShown/2/max(len(m.steps), 1))
+	for i, s := range m.steps {
+		if i == maxSteps {
+			says = fmt.Sprintf(" %d more commands are in the evidence.", len(m.steps)-i)
+			break
 		}
+		head, tail, cut := s.shown(room)
+		p := planStep{Part: s.whose(), isStep: s.judged(), Name: s.name, Command: s.command, Index: s.index, At: offset(s.from), Look: stepLook(s), Exit: s.exit,
+			Expected: m.expectation(s), Actual: s.actual(), Output: head, Tail: tail, Lines: s.lines, CutBytes: cut, Took: "no end", Ran: s.done && !slices.Contains([]string{evidence.StepSkipped, evidence.StepDied, evidence.StepRefused}, s.outcome)}
 		if s.done {
 			p.Took = seconds(s.seconds)
 			if s.seconds == 0 {
@@ -1109,7 +1183,7 @@ func (m *Model) planAsRun() (steps []planStep, says string, notRun []evidence.Pl
 		}
 	}
 	planned := max(len(m.Run.Plan.Steps), ran)
-	says = fmt.Sprintf("%d of %s ran; %d ended as the plan expects.", ran, many(planned, "step", "steps"), good)
+	says = fmt.Sprintf("%d of %s ran; %d ended as the plan expects.", ran, many(planned, "step", "steps"), good) + says
 	if ran == 0 {
 		says = "No step of the plan ran."
 		for _, s := range m.steps {
@@ -1157,7 +1231,17 @@ func (m *Model) facts() []group {
 
 // allCited are the events that the page links to.
 func (m *Model) allCited(p *page) []int64 {
-	all := m.citedNumbers()
+	var all []int64
+	first := func(list []int64) { all = append(all, list[:min(len(list), maxCites)]...) }
+	for _, a := range m.Verdict.Assumptions {
+		first(a.Evidence)
+	}
+	for _, p := range m.Verdict.Promises {
+		first(p.Evidence)
+	}
+	for _, r := range m.Verdict.Replicas {
+		all = append(all, r.Evidence)
+	}
 	for _, s := range p.Plan {
 		all = append(all, s.Evidence...)
 	}
@@ -1176,7 +1260,7 @@ func (m *Model) allCited(p *page) []int64 {
 		}
 	}
 	for _, c := range p.Checks {
-		all = append(all, c.Evidence[:min(len(c.Evidence), maxCites)]...)
+		first(c.Evidence)
 	}
 	for _, k := range p.TL.Marks {
 		all = append(all, k.N)

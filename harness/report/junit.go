@@ -44,6 +44,7 @@ type junitProp struct {
 type junitCase struct {
 	Name    string       `xml:"name,attr"`
 	Class   string       `xml:"classname,attr"`
+	File    string       `xml:"file,attr,omitempty"`
 	Time    string       `xml:"time,attr"`
 	Failure *junitResult `xml:"failure,omitempty"`
 	Error   *junitResult `xml:"error,omitempty"`
@@ -74,7 +75,8 @@ func writeJUnit(w io.Writer, name string, runs []Entry) error {
 	var took float64
 	for _, e := range runs {
 		s := e.junit()
-		for _, c := range s.Cases {
+		for i, c := range s.Cases {
+			s.Cases[i].File = e.Run.Path
 			s.Tests++
 			switch {
 			case c.Failure != nil:
@@ -90,15 +92,11 @@ func writeJUnit(w io.Writer, name string, runs []Entry) error {
 		all.Suites = append(all.Suites, s)
 	}
 	all.Time = fmt.Sprintf("%.3f", took)
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	x := xml.NewEncoder(w)
-	x.Indent("", "  ")
-	if err := x.Encode(all); err != nil {
+	out, err := xml.MarshalIndent(all, "", "  ")
+	if err != nil {
 		return fmt.Errorf("write JUnit: %w", err)
 	}
-	_, err := io.WriteString(w, "\n")
+	_, err = io.WriteString(w, xml.Header+text(string(out))+"\n")
 	return err
 }
 
@@ -118,7 +116,8 @@ func (e Entry) junit() junitSuite {
 		}
 	}
 	s.Properties = &props
-	class := e.Run.Feature
+	// GitLab takes two cases of one class and name for one, so the class names the scenario too.
+	class := e.title()
 	switch {
 	case e.Broke != "":
 		s.Cases = []junitCase{{Name: e.title(), Class: class, Time: s.Time, Error: &junitResult{Message: "the harness broke, or the input was bad", Type: "broke", Text: e.Broke}}}

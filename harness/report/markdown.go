@@ -11,11 +11,20 @@ import (
 	"backout/harness/verdict"
 )
 
+// The page of a job on GitHub takes 1 MiB, and drops the whole of what is longer
+// (https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits).
+const (
+	maxSummary  = 900 << 10
+	maxSentence = 2000 // of one sentence, in characters
+	maxPromises = 60   // of one run that are told
+)
+
 // Markdown writes summary.md of one run, short enough for the page of a CI job.
 func Markdown(w io.Writer, m *Model) error {
 	var b strings.Builder
 	m.Entry(".").markdown(&b, "#")
-	_, err := io.WriteString(w, b.String())
+	fmt.Fprintf(&b, "\n## Timeline\n\nA full bar: every journey of that time succeeded. A point: none was due.\n\n%s\n", fenced(m.picture()))
+	_, err := io.WriteString(w, text(b.String()))
 	return err
 }
 
@@ -24,21 +33,36 @@ func SetMarkdown(w io.Writer, s Set) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n%s\n\n", md(cmp.Or(s.Name, "Rollback drills")), s.says())
 	b.WriteString("| Result | Drill | Restored after | Promises kept | Because |\n|---|---|---:|---:|---|\n")
-	for _, e := range s.Runs {
-		name := md(e.title())
+	for i, e := range s.Runs {
+		if b.Len() > maxSummary/2 {
+			fmt.Fprintf(&b, "| | %s in index.html | | | |\n", many(len(s.Runs)-i, "more drill", "more drills"))
+			break
+		}
+		name := md(short(e.title(), 300))
 		if e.Dir != "" {
 			name = fmt.Sprintf("[%s](%s)", name, link(path.Join(e.Dir, "report.html")))
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", e.result().Word, name, e.speed(), e.kept(), md(e.because()))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", e.result().Word, name, e.speed(), e.kept(), md(short(e.because(), 600)))
 	}
 	s.Kills().markdown(&b)
+	left := 0
 	for _, e := range s.Runs {
 		if e.result().Class == "is-broken" || e.result().Class == "is-unknown" {
-			b.WriteString("\n")
-			e.markdown(&b, "##")
+			var one strings.Builder
+			if left == 0 {
+				e.markdown(&one, "##")
+			}
+			if left > 0 || b.Len()+one.Len() > maxSummary {
+				left++
+				continue
+			}
+			b.WriteString("\n" + one.String())
 		}
 	}
-	_, err := io.WriteString(w, b.String())
+	if left > 0 {
+		fmt.Fprintf(&b, "\n%s without pass is left out here; see index.html.\n", many(left, "more drill", "more drills"))
+	}
+	_, err := io.WriteString(w, text(b.String()))
 	return err
 }
 
@@ -75,14 +99,19 @@ func (e Entry) markdown(b *strings.Builder, heading string) {
 	}
 	for _, a := range v.Assumptions {
 		if !a.Held {
-			fmt.Fprintf(b, "\n- **did not hold: %s** %s%s\n", md(a.Name), md(a.Finding), numbers(a.Evidence))
+			fmt.Fprintf(b, "\n- **did not hold: %s** %s%s\n", md(a.Name), md(a.Finding), cites(a.Evidence))
 		}
 	}
+	told := 0
 	for _, p := range promises(v) {
 		if p.State == verdict.Kept || p.State == verdict.NotApplicable {
 			continue
 		}
-		fmt.Fprintf(b, "\n- **%s: %s**\n  %s%s\n", p.State, md(p.Name), md(p.Finding), numbers(p.Evidence))
+		if told++; told > maxPromises {
+			b.WriteString("\n- and more, in report.html\n")
+			break
+		}
+		fmt.Fprintf(b, "\n- **%s: %s**\n  %s%s\n", p.State, md(p.Name), md(p.Finding), cites(p.Evidence))
 		for i, d := range p.Details {
 			if i == 5 {
 				fmt.Fprintf(b, "  - and %d more\n", len(p.Details)-i)
@@ -94,10 +123,23 @@ func (e Entry) markdown(b *strings.Builder, heading string) {
 			fmt.Fprintf(b, "\n  Do: %s\n", md(p.Remedy))
 		}
 	}
-	fmt.Fprintf(b, "\nAgain:\n\n%s\n", fenced(e.Run.Again))
+	fmt.Fprintf(b, "\nAgain:\n\n%s\n", fenced(short(e.Run.Again, maxSentence)))
 	if e.Head != "" {
 		fmt.Fprintf(b, "\nHead of the evidence: `%s`\n", strings.ReplaceAll(e.Head, "`", "'"))
 	}
+}
+
+// cites are the numbers of events as code: bare ones would be links to issues where the text is shown.
+func cites(evidence []int64) string {
+	var b strings.Builder
+	for i, n := range evidence {
+		if i == 8 {
+			fmt.Fprintf(&b, " and %d more", len(evidence)-i)
+			break
+		}
+		fmt.Fprintf(&b, " `#%d`", n)
+	}
+	return b.String()
 }
 
 // fenced is a block of code with a fence longer than any in it.
@@ -111,7 +153,7 @@ func fenced(text string) string {
 
 // md is a text in one line of Markdown, in a table or out of it, with nothing in it that Markdown or HTML would read.
 func md(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
+	s = short(strings.Join(strings.Fields(text(short(s, 4*maxSentence))), " "), maxSentence)
 	runes := []rune(s)
 	word := func(i int) bool {
 		return i >= 0 && i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]))

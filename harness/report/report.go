@@ -23,6 +23,9 @@ func Formats() []Format {
 		{"junit", "junit.xml", JUnit},
 		{"md", "summary.md", Markdown},
 		{"json", "verdict.json", JSON},
+		{"ctrf", "ctrf.json", CTRF},
+		{"openmetrics", "metrics.prom", OpenMetrics},
+		{"postmortem", "postmortem.md", Postmortem},
 	}
 }
 

@@ -3,12 +3,19 @@ package report
 import (
 	"bytes"
 	"encoding/xml"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"backout/harness/evidence"
 	"backout/harness/verdict"
@@ -52,7 +59,7 @@ func golden(t *testing.T, path string, got []byte) {
 
 // Everything that scripts, logs and databases say is text, wherever it stands.
 func TestHostileTextIsText(t *testing.T) {
-	const evil = "```" + `</style></script><script>alert(1)</script><img src=x onerror=alert(1)>"'` + "`" + `|](javascript:alert(1)) ]]> ` + "\x00\x1b[31m\xff"
+	const evil = "```" + `</style></script><script>alert(1)</script><img src=x onerror=alert(1)>"'` + "`" + `|](javascript:alert(1)) ]]> ` + "\x00\x1b[31m\x1b]0;title\x07\u202eesrever\u2066\xff"
 	b := New()
 	n := int64(0)
 	put := func(k evidence.Kind) {
@@ -114,11 +121,29 @@ func TestHostileTextIsText(t *testing.T) {
 		outputs["set "+f.Name] = out.Bytes()
 	}
 	for name, out := range outputs {
-		switch {
-		case strings.HasSuffix(name, "json"):
+		if name == "json" || name == "set kills" { // data as it is, escaped by JSON
 			continue
-		case strings.HasSuffix(name, "md"): // what stands as code is code, fenced by more than it holds
-			out = regexp.MustCompile("(?s)\n````+\n.*?\n````+\n|`sha256:[^`]*`").ReplaceAll(out, nil)
+		}
+		if at := bytes.IndexFunc(out, func(r rune) bool {
+			return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+		}); at >= 0 || !utf8.Valid(out) {
+			t.Errorf("%s holds a control character or is no UTF-8: %q", name, out[max(0, at):min(len(out), at+20)])
+		}
+		markdown := strings.HasSuffix(name, "md") || name == "postmortem"
+		switch {
+		case strings.HasSuffix(name, "ctrf"):
+			if err := ctrfSchema(t).Validate(decoded(t, out)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue // text in JSON, which whoever shows it escapes
+		case name == "openmetrics":
+			parser := expfmt.NewTextParser(model.UTF8Validation)
+			if _, err := parser.TextToMetricFamilies(bytes.NewReader(out)); err != nil {
+				t.Error(err)
+			}
+			continue
+		case markdown: // what stands as code is code, fenced by more than it holds
+			out = regexp.MustCompile("`sha256:[^`]*`").ReplaceAll(unfenced(out), nil)
 		}
 		if name == "html" { // the page's own two: the numbers of the timeline, and the script
 			own := regexp.MustCompile(`(?s)<script type="application/json" id="tl-data">[^<]*</script>|<script>` + regexp.QuoteMeta(script) + `</script>`)
@@ -141,12 +166,38 @@ func TestHostileTextIsText(t *testing.T) {
 			if err := xml.Unmarshal(out, new(junitSuites)); err != nil {
 				t.Errorf("%s is not XML: %v", name, err)
 			}
-		case strings.HasSuffix(name, "md"):
+		case markdown:
 			if regexp.MustCompile(`[^\\]\]\(javascript`).Match(out) {
 				t.Errorf("%s has a link that it was given", name)
 			}
 		}
 	}
+}
+
+// unfenced is Markdown without its blocks of code.
+func unfenced(text []byte) []byte {
+	var out []byte
+	fence := ""
+	for line := range bytes.Lines(text) {
+		switch trimmed := strings.TrimRight(string(line), "\n"); {
+		case fence != "" && trimmed == fence:
+			fence = ""
+		case fence == "" && len(trimmed) >= 3 && strings.Trim(trimmed, "`") == "":
+			fence = trimmed
+		case fence == "":
+			out = append(out, line...)
+		}
+	}
+	return out
+}
+
+func decoded(t *testing.T, raw []byte) any {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
 }
 
 // A log may end anywhere, and a page of what there is must still come out.
@@ -237,45 +288,119 @@ func TestASetIsAsTheGoldenFilesShow(t *testing.T) {
 	}
 }
 
-// An hour of evidence gives a page of a size that a browser likes, and every event that is cited is on it.
+// Evidence of any length gives a page of a size that a browser likes, and every event that is cited is on it.
 func TestALongRunIsASmallPage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it writes and reads an hour of evidence")
 	}
-	path := filepath.Join(t.TempDir(), evidence.File)
-	l, err := evidence.Create(path, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	evidence.Synthesize(l, evidence.Synthetic{Hours: 1, Rate: 10, Seed: 7})
-	if _, err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r := &evidence.Reader{Path: path}
-	b := New()
-	var ordinary int64
-	for e, err := range r.Events() {
+	for _, c := range []struct {
+		hours float64
+		most  int
+	}{{1.0 / 6, 1_000_000}, {1, 2_000_000}} {
+		path := filepath.Join(t.TempDir(), evidence.File)
+		l, err := evidence.Create(path, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Journey != nil && e.Journey.Outcome == evidence.OK {
-			ordinary = e.N
+		evidence.Synthesize(l, evidence.Synthetic{Hours: c.hours, Rate: 200, Seed: 7})
+		if _, err := l.Close(); err != nil {
+			t.Fatal(err)
 		}
-		b.Add(e)
+		r := &evidence.Reader{Path: path}
+		b := New()
+		var ordinary int64
+		for e, err := range r.Events() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ordinary == 0 && e.T > 100 && e.Journey != nil && e.Journey.Outcome == evidence.OK {
+				ordinary = e.N
+			}
+			b.Add(e)
+		}
+		quiet := size(t, b.Model(verdict.Verdict{Verdict: verdict.Pass}, r.Head()))
+		busy(b, c.hours*3600)
+		m := b.Model(verdict.Verdict{Verdict: verdict.Pass, Promises: []verdict.Promise{{Name: "a", State: verdict.Kept, Evidence: []int64{ordinary}}},
+			Writes: []verdict.Window{{Name: "bad", Acknowledged: 5000, Unknown: 5000, Fates: map[string]int{evidence.Lost: 5000}}}}, r.Head())
+		if err := m.Cite(r.Events()); err != nil {
+			t.Fatal(err)
+		}
+		loud := size(t, m)
+		t.Logf("%.0f minutes: %d bytes, and %d when everything that may go wrong does", c.hours*60, quiet, loud)
+		if loud > c.most {
+			t.Errorf("the page of %.0f minutes has %d bytes, of at most %d", c.hours*60, loud, c.most)
+		}
+		if c, ok := m.cited[ordinary]; !ok || !strings.HasPrefix(c.From, "journey") {
+			t.Errorf("an event that was cited is not on the page: %+v", c)
+		}
+		var summary bytes.Buffer
+		if err := Markdown(&summary, m); err != nil || summary.Len() > maxSummary {
+			t.Errorf("the summary has %d bytes: %v", summary.Len(), err)
+		}
 	}
-	m := b.Model(verdict.Verdict{Verdict: verdict.Pass, Promises: []verdict.Promise{{Name: "a", State: verdict.Kept, Evidence: []int64{ordinary}}}}, r.Head())
-	if err := m.Cite(r.Events()); err != nil {
-		t.Fatal(err)
-	}
+}
+
+func size(t *testing.T, m *Model) int {
+	t.Helper()
 	var out bytes.Buffer
 	if err := HTML(&out, m); err != nil {
 		t.Fatal(err)
 	}
-	if out.Len() > 800_000 {
-		t.Errorf("the page has %d bytes", out.Len())
+	return out.Len()
+}
+
+// busy adds to a run of so many seconds everything that can go wrong, more often than anybody would read.
+func busy(b *Builder, seconds float64) {
+	n := int64(10_000_000)
+	put := func(t float64, k evidence.Kind) {
+		n++
+		e := evidence.Event{N: n, T: evidence.Offset(t)}
+		k.Put(&e)
+		b.Add(e)
 	}
-	if c, ok := m.cited[ordinary]; !ok || !strings.HasPrefix(c.From, "journey") {
-		t.Errorf("an event that was cited is not on the page: %+v", c)
+	line := strings.Repeat("x", 99) + "\n"
+	for i := range 3000 {
+		t := seconds * float64(i) / 3000
+		name := fmt.Sprintf("%d", i)
+		put(t, &evidence.Alert{Metric: "latency", Of: name, Event: "raised", Value: 3, Unit: "ms"})
+		put(t, &evidence.Message{Channel: "#shop", Text: "message " + name + " " + line})
+		put(t, &evidence.Approval{By: "somebody", Event: "asked", For: name})
+		put(t, &evidence.Gap{Of: "instance web-1", From: evidence.Offset(t), To: evidence.Offset(t + 0.5), Why: line})
+		put(t, &evidence.Lock{Node: "primary", Waiting: i % 40, Longest: t, Relation: line, Blocker: line})
+		put(t, &evidence.Instance{Name: "web-1", Service: "web", Up: i%2 == 0, Ready: i%2 == 0, Release: "v" + name, CPU: float64(i%7) / 3, Memory: int64(i) << 20})
+		put(t, &evidence.Write{Key: name, Journey: "checkout", Event: evidence.Unknown, Trace: line})
+		put(t, &evidence.Write{Key: name, Journey: "checkout", Event: evidence.Audited, Fate: evidence.Lost, Fields: []string{line, line}})
+		put(t, &evidence.Finding{Check: evidence.CheckReferences, Of: name, Asked: true, Bad: 3, Rows: []string{line, line, line}})
+		put(t, &evidence.Chunk{Node: "logical", Table: name, Lo: "1", Hi: "2", Differ: slices.Repeat([]string{line}, 20), Count: 20})
+		put(t, &evidence.Chunk{Node: "logical", Table: name, Count: 20})
+		if i%50 == 0 {
+			put(t, &evidence.Schema{Node: []string{"primary", "streaming", "logical"}[i/50%3], At: "audit", Diff: strings.Repeat("-"+line, 3000)})
+			put(t, &evidence.Step{Part: evidence.PartStep, Index: i, Name: "step " + name, Event: "started", Command: line})
+			for range 300 {
+				put(t, &evidence.Step{Part: evidence.PartStep, Index: i, Name: "step " + name, Event: "output", Output: line})
+			}
+			put(t, &evidence.Step{Part: evidence.PartStep, Index: i, Name: "step " + name, Event: "ended", Outcome: evidence.StepFailed, Error: line})
+		}
+	}
+}
+
+// A summary that is longer than the page of a CI job takes is not shown at all.
+func TestASummaryOfManyDrillsIsShort(t *testing.T) {
+	var s Set
+	long := strings.Repeat("words ", 5000)
+	for range 800 {
+		e := Entry{Dir: "run", Run: evidence.Run{Name: "a drill", Again: long}, Verdict: verdict.Verdict{Verdict: verdict.Fail, Because: "it failed"}}
+		for range 100 {
+			e.Verdict.Promises = append(e.Verdict.Promises, verdict.Promise{Name: "a", State: verdict.Broken, Finding: long, Details: []string{long, long}, Remedy: long})
+		}
+		s.Runs = append(s.Runs, e)
+	}
+	var out bytes.Buffer
+	if err := SetMarkdown(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	if out.Len() > 1<<20 || !strings.Contains(out.String(), "left out here") {
+		t.Errorf("%d bytes, of at most 1 MiB", out.Len())
 	}
 }
 

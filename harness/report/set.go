@@ -48,6 +48,7 @@ func SetFormats() []SetFormat {
 		{"junit", "junit.xml", SetJUnit},
 		{"md", "summary.md", SetMarkdown},
 		{"kills", "kills.json", SetKills},
+		{"ctrf", "ctrf.json", SetCTRF},
 	}
 }
 
@@ -77,10 +78,12 @@ func SetHTML(w io.Writer, s Set) error {
 		p.Lines = append(p.Lines, l)
 	}
 	p.Kills = s.Kills()
-	if err := t.Execute(w, p); err != nil {
+	var b strings.Builder
+	if err := t.Execute(&b, p); err != nil {
 		return fmt.Errorf("write the index: %w", err)
 	}
-	return nil
+	_, err = io.WriteString(w, text(b.String()))
+	return err
 }
 
 type setPage struct {

@@ -286,8 +286,11 @@ func later(s series, i, hold int) bool {
 	return false
 }
 
-// holes are the stretches without data between the first point and the last.
-func holes(points []point, per int) []seg {
+const maxHoles = 60 // of a row that are drawn one by one
+
+// holes are the stretches without data between the first point and the last, and the gaps that the log states, also those
+// that are shorter than a column. Where there are very many, those that are nearest to each other are drawn as one.
+func holes(points []point, per int, gaps []evidence.Gap) []seg {
 	first, last := -1, -1
 	for i, p := range points {
 		if p.ok {
@@ -297,7 +300,7 @@ func holes(points []point, per int) []seg {
 			last = i
 		}
 	}
-	var out []seg
+	var all [][2]float64
 	w := float64(per) * binSeconds
 	for i := first; i >= 0 && i < last; i++ {
 		if points[i].ok {
@@ -307,8 +310,31 @@ func holes(points []point, per int) []seg {
 		for j < last && !points[j].ok {
 			j++
 		}
-		out = append(out, seg{Style: between(float64(i)*w, float64(j)*w), Class: "hatch none", Text: "not observed"})
+		all = append(all, [2]float64{float64(i) * w, float64(j) * w})
 		i = j
+	}
+	for _, g := range gaps {
+		if g.To > g.From {
+			all = append(all, [2]float64{float64(g.From), float64(g.To)})
+		}
+	}
+	slices.SortFunc(all, func(a, b [2]float64) int { return cmp.Compare(a[0], b[0]) })
+	for near := 0.0; ; near = 2*near + w {
+		var merged [][2]float64
+		for _, h := range all {
+			if n := len(merged); n > 0 && h[0] <= merged[n-1][1]+near {
+				merged[n-1][1] = max(merged[n-1][1], h[1])
+				continue
+			}
+			merged = append(merged, h)
+		}
+		if all = merged; len(all) <= maxHoles {
+			break
+		}
+	}
+	var out []seg
+	for _, h := range all {
+		out = append(out, seg{Style: between(h[0], h[1]), Class: "hatch none", Text: "not observed"})
 	}
 	return out
 }
@@ -638,7 +664,7 @@ func (m *Model) lanes(tl *timeline) {
 		if a.open {
 			class = "al"
 		}
-		l := lane{Segs: []seg{{Style: between(a.from, a.to) + colour("broken-2"), Class: class, Text: a.text}}}
+		l := lane{Segs: []seg{{Style: between(a.from, a.to) + colour("broken-2"), Class: class, Text: short(a.text, 160)}}}
 		if i == 0 {
 			l.Name = "Alerts"
 		}
@@ -657,7 +683,7 @@ func (m *Model) lanes(tl *timeline) {
 		if f.open {
 			f.to = m.Seconds
 		}
-		l := lane{Segs: []seg{{Style: between(f.from, f.to) + colour("broken-2"), Class: "al shut", Text: f.text}}}
+		l := lane{Segs: []seg{{Style: between(f.from, f.to) + colour("broken-2"), Class: "al shut", Text: short(f.text, 160)}}}
 		if i == 0 {
 			l.Name = "Faults"
 		}
@@ -672,7 +698,7 @@ func (m *Model) lanes(tl *timeline) {
 	}
 }
 
-const maxMarks = 100 // of a kind that are drawn
+const maxMarks = 40 // of a kind that are drawn
 
 // marked is a lane of what happened at moments. Each says what it is when it is pointed at or focused; beside it stand its
 // first words where there is room.
@@ -689,7 +715,7 @@ func (m *Model) marked(tl *timeline, kind, icon string) lane {
 		all = all[:maxMarks]
 	}
 	for i, e := range all {
-		s := seg{Style: at(e.t), Icon: icon, Text: offset(e.t) + " " + e.text}
+		s := seg{Style: at(e.t), Icon: icon, Text: offset(e.t) + " " + short(e.text, 160)}
 		room := tl.Span - e.t
 		if i+1 < len(all) {
 			room = all[i+1].t - e.t
@@ -750,8 +776,13 @@ func (m *Model) moments() []moment {
 		add(map[string]string{"fault": "sabotage"}[e.name]+map[string]string{"approval": "approval", "message": "message"}[e.name], e.t, e.n, e.text)
 	}
 	slices.SortStableFunc(all, func(a, b moment) int { return cmp.Compare(a.t, b.t) })
+	if len(all) > maxMoments {
+		all = append(all[:maxMoments:maxMoments], moment{Text: fmt.Sprintf("%d more are in the evidence", len(all)-maxMoments)})
+	}
 	return all
 }
+
+const maxMoments = 150 // that the table lists
 
 // failures counts the journeys of a stretch that failed or could not be sent.
 func (m *Model) failures(from, to float64, which func(int) bool) (bad, all int) {
@@ -796,7 +827,7 @@ func (m *Model) plotSuccess(tl *timeline) []plot {
 		return points
 	}
 	all := succeeded(m.own)
-	p := plot{Name: "Success rate", Small: "by scheduled time", Height: 128, Gaps: holes(all, per)}
+	p := plot{Name: "Success rate", Small: "by scheduled time", Height: 128, Gaps: holes(all, per, nil)}
 	shown, name := all, "all journeys"
 	if w := m.worst(); w >= 0 {
 		shown, name = succeeded(func(i int) bool { return i == w }), m.journeys[w]
@@ -912,9 +943,11 @@ func (m *Model) plotLatency(tl *timeline) []plot {
 	p.Values = []value{{"p95", milliseconds(most(p95)), "p95", "ms", "p95"}, {"p50", milliseconds(most(p50)), "p50", "ms", "p50"}}
 	tl.series("p95", p95, highest)
 	tl.series("p50", p50, highest)
-	p.Gaps = holes(p95, per)
+	p.Gaps = holes(p95, per, nil)
 	return []plot{p}
 }
+
+const maxReleases = 6 // that are drawn each by itself
 
 func (m *Model) plotServed(tl *timeline) []plot {
 	per, n := m.columns()
@@ -949,11 +982,30 @@ func (m *Model) plotServed(tl *timeline) []plot {
 			order = append(order, r)
 		}
 	}
+	// Of very many releases the rest is drawn as one.
+	rest := -1
+	if len(order) > maxReleases {
+		rest = order[maxReleases-1]
+		for i := range sums {
+			for _, r := range order[maxReleases:] {
+				if r < len(sums[i]) {
+					for len(sums[i]) <= rest {
+						sums[i] = append(sums[i], 0)
+					}
+					sums[i][rest] += sums[i][r]
+					sums[i][r] = 0
+				}
+			}
+		}
+		order = order[:maxReleases]
+	}
 	below := make([]float64, n)
 	w := float64(per) * binSeconds
 	for _, r := range order {
 		name, class := m.releases[r], "stack other hatch"
 		switch {
+		case r == rest:
+			name = "other releases"
 		case name == m.Run.Good:
 			class = "stack v1"
 		case name == m.Run.Release.Name:
@@ -1024,7 +1076,7 @@ func (m *Model) plotServed(tl *timeline) []plot {
 	for i := range pts {
 		pts[i].ok = answered(sums[i])
 	}
-	p.Gaps = holes(pts, per)
+	p.Gaps = holes(pts, per, nil)
 	return []plot{p}
 }
 
@@ -1041,10 +1093,16 @@ func (m *Model) gapsOf(name string) (out []evidence.Gap) {
 	return out
 }
 
+const maxSparks = 12 // replicas of which a line is drawn
+
 // sparks draws one small line for each replica. shown writes a value; the script gets it divided by per, in unit.
 func (m *Model) sparks(tl *timeline, title, small string, tracks []*track, of func(*track) series, top float64, shown func(float64) string, limit, scaled float64, unit string) []plot {
 	per, _ := m.columns()
 	var out []plot
+	if len(tracks) > maxSparks {
+		tl.Notes = append(tl.Notes, fmt.Sprintf("%s is drawn of %d of %d; the rest is in the evidence.", title, maxSparks, len(tracks)))
+		tracks = tracks[:maxSparks]
+	}
 	for _, k := range tracks {
 		points := m.points(of(k), m.gapsOf(k.name))
 		if k.kind == "primary" && strings.HasPrefix(title, "Lag") {
@@ -1058,7 +1116,7 @@ func (m *Model) sparks(tl *timeline, title, small string, tracks []*track, of fu
 			own = 1
 		}
 		y := scale(own)
-		p := plot{Small: k.name, Class: "spark", Height: 24, Gaps: holes(points, per)}
+		p := plot{Small: k.name, Class: "spark", Height: 24, Gaps: holes(points, per, m.gapsOf(k.name))}
 		if len(out) == 0 {
 			p.Name, p.Class = title, "spark head"
 			if small != "" {
@@ -1219,7 +1277,10 @@ func (m *Model) periods() []period {
 	for _, p := range m.phases {
 		add(p.name, "", p.from, p.to)
 	}
-	for _, s := range m.steps {
+	for i, s := range m.steps {
+		if i == maxSteps {
+			break
+		}
 		add(fmt.Sprintf("%s %d: %s", s.whose(), s.index, s.name), stepLook(s).Word, s.from, s.to)
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"backout/harness/evidence"
 )
@@ -82,11 +83,22 @@ func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // short cuts a text to n characters.
 func short(s string, n int) string {
-	r := []rune(s)
+	if len(s) <= n {
+		return s
+	}
+	r := []rune(s[:min(len(s), 4*n+utf8.UTFMax)]) // no letter is longer
 	if len(r) <= n {
 		return s
 	}
 	return string(r[:n-1]) + "…"
+}
+
+func shorts(list []string, n int) []string {
+	var out []string
+	for _, s := range list {
+		out = append(out, short(s, n))
+	}
+	return out
 }
 
 // from is the kind of an event and whom it is of.

@@ -118,7 +118,7 @@ func (m *Model) lines() map[string]map[string][]writeLine {
 		out[window][fate] = append(out[window][fate], l)
 	}
 	for _, w := range m.unsettled {
-		add(m.windowAt(w.t), w.what.Event, writeLine{Sent: offset(w.t), Journey: w.what.Journey, Key: w.what.Key, Trace: w.what.Trace, N: w.n,
+		add(m.windowAt(w.t), w.what.Event, writeLine{Sent: offset(w.t), Journey: w.what.Journey, Key: short(w.what.Key, 80), Trace: short(w.what.Trace, 64), N: w.n,
 			Found: fmt.Sprintf("answered with status %d", w.what.Status)})
 	}
 	for _, s := range m.samples {
@@ -127,7 +127,7 @@ func (m *Model) lines() map[string]map[string][]writeLine {
 		}
 	}
 	for _, w := range m.writes {
-		l := writeLine{Journey: w.what.Journey, Key: w.what.Key, Trace: w.what.Trace, Fields: w.what.Fields, N: w.n, Found: many(w.what.Rows, "row", "rows")}
+		l := writeLine{Journey: w.what.Journey, Key: short(w.what.Key, 80), Trace: short(w.what.Trace, 64), Fields: shorts(w.what.Fields[:min(len(w.what.Fields), 8)], 200), N: w.n, Found: many(w.what.Rows, "row", "rows")}
 		if w.what.Key == "" {
 			l.Key = many(len(w.what.Keys), "key", "keys")
 		}

@@ -85,6 +85,14 @@ func diagnose(ctx context.Context, postgresDir string) []diagnosis {
 		}
 		all = append(all, d)
 	}
+	chromium := diagnosis{what: "chromium", found: "not on PATH; needed by the tests that look at pages in a browser", mend: "apt-get install chromium"}
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			chromium.found, chromium.mend = path, ""
+			break
+		}
+	}
+	all = append(all, chromium)
 	return slices.Concat(all, diagnoseContainers(ctx), diagnoseKubernetes(ctx))
 }
 

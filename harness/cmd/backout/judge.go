@@ -105,7 +105,7 @@ func reportCommand() *cobra.Command {
 		Use:   "report DIR",
 		Short: "Write a saved run's report again, from its log",
 		Example: `  backout report reports/20261123-064512-drops-a-column
-  backout report reports/20261123-064512-drops-a-column --format md`,
+  backout report reports/20261123-064512-drops-a-column --format md >>"$GITHUB_STEP_SUMMARY"`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			model, err := judge(args[0])
@@ -121,18 +121,25 @@ func reportCommand() *cobra.Command {
 				}
 				return nil
 			}
-			var known []string
 			for _, f := range report.Formats() {
 				if f.Name == format {
 					return f.Write(c.OutOrStdout(), model)
 				}
-				known = append(known, f.Name)
 			}
-			return fmt.Errorf("--format %s: expected one of %s", format, strings.Join(known, ", "))
+			return fmt.Errorf("--format %s: expected one of %s", format, formats())
 		},
 	}
-	c.Flags().StringVar(&format, "format", "", "write this one to standard output: html, junit, md, json; without it all are written into DIR")
+	c.Flags().StringVar(&format, "format", "", "write this one to standard output: "+formats()+"; without it all are written into DIR")
 	return c
+}
+
+// formats are the names of all formats of a run's report.
+func formats() string {
+	var known []string
+	for _, f := range report.Formats() {
+		known = append(known, f.Name)
+	}
+	return strings.Join(known, ", ")
 }
 
 func evidenceCommand() *cobra.Command {

@@ -157,6 +157,7 @@ bench: build tools ## measure what the README claims, each beside its alternativ
 	$(BENCH) -bench 'Fingerprint' ./harness/postgres
 	$(BENCH) -bench 'Traffic' ./harness/traffic
 	$(BENCH) -bench 'JudgeAnHour' ./harness/verdict
+	$(BENCH) -bench 'ReportOfAnHour' ./harness/report
 	$(BENCH) -bench 'ProbeCost' ./harness/drill
 	$(BENCH) -bench 'HistoryPage' -count 3 ./harness/history
 
@@ -172,11 +173,14 @@ lint: ## gofmt, vet, staticcheck
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
-sample: build tools ## make reports/sample anew from a real run, and its picture with Chromium
-	@rm -rf build/sample && backout run features/controls/drops-a-column-without-data.feature --reports build/sample --seed 7
-	@cp build/sample/*-*/* reports/sample/
-	chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1100,1700 \
-		--screenshot=reports/sample/report.png "file://$(CURDIR)/reports/sample/report.html"
+# The second is right; the third is interrupted when its rollback has begun.
+sample: build tools ## make reports/sample anew from real runs, and pictures of a fail, a pass and an inconclusive one with Chromium
+	@rm -rf build/sample && backout run features/controls/drops-a-column-without-data.feature --reports build/sample --name report --seed 7
+	@cp build/sample/report/* reports/sample/
+	@backout run features/database/drops-a-column.feature --reports build/sample --name pass --seed 7
+	@-timeout --signal=INT 22 backout run features/database/drops-a-column.feature --reports build/sample --name inconclusive --seed 7
+	@for name in report pass inconclusive; do chromium --headless=new --no-sandbox --hide-scrollbars --window-size=1180,900 \
+		--screenshot=reports/sample/$$name.png "file://$(CURDIR)/build/sample/$$name/report.html"; done
 
 sample-history: build ## make the picture of the history's page anew, from a year of invented runs
 	@rm -rf build/history && backout history generate --history build/history --now 2026-11-26T12:00:00Z

@@ -268,6 +268,20 @@ func TestTheReportInABrowser(t *testing.T) {
 		}
 	})
 
+	t.Run("what belongs to one moment stands under it", func(t *testing.T) {
+		for _, width := range []int64{400, 1440} {
+			b := open(t, chromium, url, width, 800)
+			off := ask[float64](t, b, `(() => {
+  const x = s => [...document.querySelectorAll(s)].map(e => e.getBoundingClientRect().left);
+  const marks = x('.clk'), rules = x('.vl');
+  return Math.max(...marks.map((m, i) => Math.abs(m - rules[i])));
+})()`)
+			if off > 1.5 {
+				t.Errorf("%d px: a clock and its line are %.0f px apart", width, off)
+			}
+		}
+	})
+
 	t.Run("light and dark", func(t *testing.T) {
 		for _, scheme := range []string{"light", "dark"} {
 			b := open(t, chromium, url, 1440, 900, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))

@@ -48,6 +48,7 @@ type page struct {
 	Rail     []rail
 	TL       timeline
 	TLSays   string
+	Insights []insight
 	Replicas replicas
 	Writes   writes
 	Schema   schemaView
@@ -377,6 +378,7 @@ func (m *Model) page() *page {
 	p.First = m.first(p.Numbered)
 	p.TL = m.timeline()
 	p.TLSays = m.timelineSays()
+	p.Insights = m.insights()
 	p.Replicas = m.replicas()
 	p.Writes = m.writesView()
 	p.Schema = m.schemaView()

@@ -157,3 +157,63 @@ func TestTextOfOthersIsPlain(t *testing.T) {
 		}
 	}
 }
+
+// What a reader may miss is said where the numbers say so, and nowhere else.
+func TestInsightsAreSaidWhereTheNumbersSaySo(t *testing.T) {
+	const hides, more, silent, early, none = "The overall rate hides the harm", "The rollback failed more journeys than the release", "Most of the time passed in silence", "An alert said so in time", "No alert before the decision"
+	drill := func(badCheckouts, badLater int, alertAt float64, silence float64) *Model {
+		b := New()
+		n := int64(0)
+		put := func(at float64, k evidence.Kind) {
+			n++
+			e := evidence.Event{N: n, T: evidence.Offset(at)}
+			k.Put(&e)
+			b.Add(e)
+		}
+		put(0, &evidence.Run{Service: evidence.Service{Name: "shop", Journeys: []string{"browse", "checkout"}}})
+		for _, c := range []struct {
+			t    float64
+			name string
+		}{{0, evidence.ClockBaselineBegun}, {10, evidence.ClockBaselineEnded}, {10, evidence.ClockDeployBegun}, {20, evidence.ClockDecided}, {25, evidence.ClockCommandReturned}} {
+			put(c.t, &evidence.Clock{Name: c.name})
+		}
+		journeys := func(name string, from, to float64, good, bad int) {
+			for i := range good + bad {
+				outcome := evidence.OK
+				if i < bad {
+					outcome = evidence.Failed
+				}
+				put(from, &evidence.Journey{Name: name, At: evidence.Offset(from + (to-from)*float64(i)/float64(good+bad)), Outcome: outcome})
+			}
+		}
+		journeys("browse", 0, 10, 100, 0)
+		journeys("browse", 10.5, 19, 100, 0)
+		journeys("checkout", 10.5, 19, 10-badCheckouts, badCheckouts)
+		journeys("checkout", 21, 24, 20, badLater)
+		if alertAt > 0 {
+			put(alertAt, &evidence.Alert{Metric: "errors", Event: "raised"})
+		}
+		first, restored := evidence.Offset(11), evidence.Offset(25+silence)
+		return b.Model(verdict.Verdict{Silence: &silence, Clocks: verdict.Clocks{evidence.ClockFirstBad: &first, evidence.ClockRestored: &restored}}, "")
+	}
+	for name, c := range map[string]struct {
+		m    *Model
+		want []string
+	}{
+		"all is plain":             {drill(0, 0, 12, 1), []string{early}},
+		"one journey of two fails": {drill(5, 0, 12, 1), []string{hides, early}},
+		"all of one journey fail":  {drill(10, 10, 12, 1), []string{hides, early}},
+		"the rollback is worse":    {drill(5, 9, 12, 1), []string{hides, more, early}},
+		"silence":                  {drill(0, 0, 12, 9), []string{silent, early}},
+		"nobody raised an alert":   {drill(0, 0, 0, 1), []string{none}},
+		"too late":                 {drill(0, 0, 22, 1), []string{early, none}},
+	} {
+		var got []string
+		for _, i := range c.m.insights() {
+			got = append(got, i.Title)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, expected %q", name, got, c.want)
+		}
+	}
+}

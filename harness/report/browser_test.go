@@ -145,8 +145,9 @@ const sideways = `(() => {
   document.querySelectorAll('details').forEach(d => d.open = true);
   const root = document.documentElement, over = root.scrollWidth - root.clientWidth;
   if (over <= 0) return '';
-  const wide = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > root.clientWidth + 1 && !e.closest('.wide, pre, .diff, .clip, .skip')).slice(0, 3);
-  return over + ' px too wide: ' + wide.map(e => e.tagName + '.' + e.className + ' ' + e.textContent.slice(0, 40)).join(' | ');
+  const held = e => { for (let p = e.parentElement; p !== document.body; p = p.parentElement) if (getComputedStyle(p).overflowX !== 'visible') return true; return false; };
+  const wide = [...document.querySelectorAll('body *')].filter(e => (e.getBoundingClientRect().right > root.clientWidth + 1 || e.clientWidth && e.scrollWidth > root.clientWidth && getComputedStyle(e).overflowX === 'visible') && !held(e)).slice(-3);
+  return over + ' px too wide: ' + wide.map(e => e.parentElement.className + ' > ' + e.tagName + '.' + e.className + ' ' + e.textContent.slice(0, 40)).join(' | ');
 })()`
 
 // faint names the words whose colour is too near to that of their ground: WCAG 2, AA, 4.5 to 1, and 3 to 1 for large ones.
@@ -196,6 +197,26 @@ func TestTheReportInABrowser(t *testing.T) {
 		ran := ask[bool](t, b, `(() => { const s = document.createElement('script'); s.textContent = 'window.injected = 1'; document.body.append(s); return !!window.injected })()`)
 		if ran {
 			t.Error("a script that came in by some text would run")
+		}
+	})
+
+	t.Run("hostile names are text", func(t *testing.T) {
+		b := open(t, chromium, written(t, hostile()), 1440, 900)
+		if n := ask[int](t, b, `document.querySelectorAll('script').length`); n != 2 {
+			t.Errorf("the page has %d scripts, of its own two", n)
+		}
+		if n := ask[int](t, b, `document.querySelectorAll('img, iframe, object, [onerror], [href^="javascript"]').length`); n != 0 {
+			t.Errorf("%d elements came in by some text", n)
+		}
+		if !ask[bool](t, b, `document.body.innerText.includes('<script>alert(1)</script>')`) {
+			t.Error("the text is not shown as it is")
+		}
+		b.quiet(t)
+		for _, width := range []int64{1440, 400} {
+			b.run(t, chromedp.EmulateViewport(width, 900))
+			if text := ask[string](t, b, sideways); text != "" {
+				t.Errorf("%d px: %s", width, text)
+			}
 		}
 	})
 

@@ -98,6 +98,7 @@ type rail struct{ ID, Name, Text, Class string }
 
 type numbered struct {
 	verdict.Promise
+	More []string // of its details, those that are folded
 	No   int
 	Look look
 	Show string
@@ -138,7 +139,8 @@ type schemaView struct {
 	Names    []string
 	Tables   []tableRow
 	Differ   []differ
-	Findings []findingRow
+	Findings []findingRow // what was wrong, or could not be asked
+	InOrder  []findingRow
 	Fine     []string // what is left out
 }
 
@@ -321,11 +323,17 @@ func rank(state string) int {
 	return 1
 }
 
+const maxDetails = 8 // of a promise that are shown at once
+
 // promises are numbered in the order of the verdict and sorted with the broken ones first.
 func promises(v verdict.Verdict) []numbered {
 	var out []numbered
 	for i, p := range v.Promises {
-		out = append(out, numbered{p, i + 1, promiseLook(p.State), cmp.Or(p.Text, p.Name)})
+		n := numbered{p, nil, i + 1, promiseLook(p.State), cmp.Or(p.Text, p.Name)}
+		if len(p.Details) > maxDetails+2 {
+			n.Details, n.More = p.Details[:maxDetails], p.Details[maxDetails:]
+		}
+		out = append(out, n)
 	}
 	slices.SortStableFunc(out, func(a, b numbered) int { return rank(a.State) - rank(b.State) })
 	return out
@@ -607,7 +615,7 @@ func (m *Model) first(list []numbered) *first {
 	var cites []int64
 	of := func(p numbered) {
 		word := map[string]string{verdict.Broken: "is broken", verdict.Kept: "is kept", verdict.Unjudged: "was not judged"}[p.State]
-		f = &first{Look: p.Look, Title: fmt.Sprintf("Promise %d %s: %s", p.No, word, p.Name), Finding: p.Finding, Details: p.Details}
+		f = &first{Look: p.Look, Title: fmt.Sprintf("Promise %d %s: %s", p.No, word, p.Name), Finding: p.Finding, Details: slices.Concat(p.Details, p.More)}
 		if p.Text != "" && p.Text != p.Name {
 			f.Title += " (“" + p.Text + "”)"
 		}
@@ -1016,9 +1024,16 @@ func (m *Model) schemaView() schemaView {
 		r.Result = strings.ReplaceAll(r.Result, "..", ".")
 		v.Findings = append(v.Findings, r)
 	}
-	slices.SortStableFunc(v.Findings, func(a, b findingRow) int {
-		return boolInt(a.Look.Word == "ok") - boolInt(b.Look.Word == "ok")
-	})
+	for _, f := range slices.Clone(v.Findings) {
+		if f.Look.Word == "ok" {
+			v.InOrder = append(v.InOrder, f)
+		}
+	}
+	v.Findings = slices.DeleteFunc(v.Findings, func(f findingRow) bool { return f.Look.Word == "ok" })
+	if more := len(v.InOrder) - maxFindings; more > 0 {
+		v.Fine = append(v.Fine, fmt.Sprintf("%d more answers that were in order are in the evidence.", more))
+		v.InOrder = v.InOrder[:maxFindings]
+	}
 	if len(v.Findings) > maxFindings {
 		v.Fine = append(v.Fine, fmt.Sprintf("%d more answers are in the evidence.", len(v.Findings)-maxFindings))
 		v.Findings = v.Findings[:maxFindings]
@@ -1057,7 +1072,7 @@ const (
 	maxOpened   = 20 // findings of which rows are shown
 	maxTables   = 200
 	maxSteps    = 100
-	maxShown    = 100_000 // bytes of what all commands wrote
+	maxShown    = 90_000 // bytes of what all commands wrote
 )
 
 // diff colours a unified diff; one of more lines is cut.
@@ -1253,7 +1268,7 @@ func (m *Model) allCited(p *page) []int64 {
 	for _, d := range p.Schema.Differ {
 		all = append(all, d.N)
 	}
-	for _, f := range p.Schema.Findings {
+	for _, f := range slices.Concat(p.Schema.Findings, p.Schema.InOrder) {
 		all = append(all, f.N)
 	}
 	for _, o := range p.Writes.Opened {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -112,9 +113,10 @@ func (e Entry) markdown(b *strings.Builder, heading string) {
 			break
 		}
 		fmt.Fprintf(b, "\n- **%s: %s**\n  %s%s\n", p.State, md(p.Name), md(p.Finding), cites(p.Evidence))
-		for i, d := range p.Details {
+		details := slices.Concat(p.Details, p.More)
+		for i, d := range details {
 			if i == 5 {
-				fmt.Fprintf(b, "  - and %d more\n", len(p.Details)-i)
+				fmt.Fprintf(b, "  - and %d more\n", len(details)-i)
 				break
 			}
 			fmt.Fprintf(b, "  - %s\n", md(d))

@@ -57,9 +57,11 @@ func golden(t *testing.T, path string, got []byte) {
 	}
 }
 
-// Everything that scripts, logs and databases say is text, wherever it stands.
-func TestHostileTextIsText(t *testing.T) {
-	const evil = "```" + `</style></script><script>alert(1)</script><img src=x onerror=alert(1)>"'` + "`" + `|](javascript:alert(1)) ]]> ` + "\x00\x1b[31m\x1b]0;title\x07\u202eesrever\u2066\xff"
+// evil is what a script, a log, a database or whoever names a thing may say.
+const evil = "```" + `</style></script><script>alert(1)</script><img src=x onerror=alert(1)>"'` + "`" + `|](javascript:alert(1)) ]]> ` + "\x00\x1b[31m\x1b]0;title\x07\u202eesrever\u2066\xff"
+
+// hostile is a run of which everything is called so.
+func hostile() *Model {
 	b := New()
 	n := int64(0)
 	put := func(k evidence.Kind) {
@@ -101,8 +103,13 @@ func TestHostileTextIsText(t *testing.T) {
 			{Name: evil, Release: evil}},
 		Writes: []verdict.Window{{Name: evil, Acknowledged: 1, Fates: map[string]int{evil: 1}}}}
 	m := b.Model(v, "sha256:"+evil)
-	b.Cut(evil)
 	m.Cut = evil
+	return m
+}
+
+// Everything that scripts, logs and databases say is text, wherever it stands.
+func TestHostileTextIsText(t *testing.T) {
+	m := hostile()
 	set := Set{Name: evil, Runs: []Entry{m.Entry("a b)c"), {Run: m.Run, Broke: evil}, {Run: m.Run, NotApplicable: evil}}}
 
 	outputs := map[string][]byte{}
@@ -264,6 +271,35 @@ func TestJUnitIsRedForWhateverIsNoPass(t *testing.T) {
 		if got.Tests != c.tests || got.Failures != c.fail || got.Errors != c.errs || got.Skipped != c.skipped {
 			t.Errorf("%s: %d tests, %d failures, %d errors, %d skipped, want %d, %d, %d, %d\n%s", name, got.Tests, got.Failures, got.Errors, got.Skipped, c.tests, c.fail, c.errs, c.skipped, out.String())
 		}
+	}
+}
+
+// GitLab takes two cases of one class, name and file for one, and shows the first alone.
+func TestJUnitHasNoTwoCasesOfOneName(t *testing.T) {
+	v := verdict.Verdict{Verdict: verdict.Pass, Promises: []verdict.Promise{{Name: "a", State: verdict.Kept}, {Name: "b", State: verdict.Broken}}}
+	run := func(name string) Entry {
+		return Entry{Run: evidence.Run{Feature: "One feature", Name: name, Path: "one.feature"}, Verdict: v}
+	}
+	var out bytes.Buffer
+	if err := SetJUnit(&out, Set{Runs: []Entry{run("first"), run("second")}}); err != nil {
+		t.Fatal(err)
+	}
+	var got junitSuites
+	if err := xml.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, s := range got.Suites {
+		for _, c := range s.Cases {
+			key := c.Class + "|" + c.Name + "|" + c.File
+			if seen[key] || c.File != "one.feature" {
+				t.Errorf("a second %s", key)
+			}
+			seen[key] = true
+		}
+	}
+	if len(seen) != 4 {
+		t.Errorf("%d cases", len(seen))
 	}
 }
 

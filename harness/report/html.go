@@ -421,25 +421,31 @@ func (p *page) rail(kept, applicable int) {
 	if kept < applicable {
 		ofAll = class
 	}
-	differs := 0
+	differs, unread := 0, 0
 	for _, n := range p.Schema.Nodes {
-		if n.Look.Word != "equal" {
-			differs++
-		}
+		differs += boolInt(n.Look.Word == "differs")
+		unread += boolInt(n.Look.Word != "equal" && n.Look.Word != "differs")
 	}
 	schema := rail{"schema", "Schema and data", "equal", ""}
 	if len(p.Schema.Nodes) == 0 {
 		schema.Text = "no data"
 	} else if differs > 0 {
 		schema.Text, schema.Class = fmt.Sprintf("%d of %d differ", differs, len(p.Schema.Nodes)), "is-broken"
+	} else if unread > 0 {
+		schema.Text, schema.Class = fmt.Sprintf("%d not read", unread), "is-unknown"
 	}
 	replicas := rail{"replicas", "Replicas", fmt.Sprintf("%d of %d", v.Shares.Replicas[0], v.Shares.Replicas[1]), ""}
-	if v.Shares.Replicas[0] < v.Shares.Replicas[1] {
-		replicas.Class = "is-broken"
+	for _, share := range p.Shares {
+		if share.Name == "replicas at the target" && v.Shares.Replicas[0] < v.Shares.Replicas[1] {
+			replicas.Class = share.Look.Class
+		}
 	}
 	writes := rail{"writes", "Users’ writes", "all kept", ""}
-	if short := v.Shares.Writes[1] - v.Shares.Writes[0]; short > 0 {
+	unchecked := notChecked(v)
+	if short := v.Shares.Writes[1] - v.Shares.Writes[0] - unchecked; short > 0 {
 		writes.Text, writes.Class = count(short)+" not kept", "is-broken"
+	} else if unchecked > 0 {
+		writes.Text, writes.Class = count(unchecked)+" not checked", "is-unknown"
 	} else if v.Shares.Writes[1] == 0 {
 		writes.Text = "none"
 	}
@@ -468,7 +474,7 @@ func (p *page) rail(kept, applicable int) {
 
 func (m *Model) figures() []figure {
 	v := m.Verdict
-	speed := figure{Name: "Speed", Of: "decided → restored", Big: "never", Target: true, Parts: []part{{Style: "--v:1", Class: "hatch"}}}
+	speed := figure{Name: "Speed", Of: "decided → restored", Big: absent(v), Target: true, Parts: []part{{Style: "--v:1", Class: "hatch"}}}
 	target := v.Speed.Target
 	if s := v.Speed.Seconds; s != nil {
 		speed.Big = seconds(*s)
@@ -482,13 +488,16 @@ func (m *Model) figures() []figure {
 		}
 	} else if target > 0 {
 		speed.Note = fmt.Sprintf("Not restored; the target is %s.", seconds(target))
+		if speed.Big == notSeen {
+			speed.Note = fmt.Sprintf("Nobody knows whether it was restored; the target is %s.", seconds(target))
+		}
 	}
 	if u := v.Speed.Users; u != nil {
 		if v.Speed.Seconds == nil || *u != *v.Speed.Seconds {
 			speed.Note += fmt.Sprintf(" Users were served after %s.", seconds(*u))
 		}
 	} else if len(m.Run.Service.Journeys) > 0 {
-		speed.Note += " Users were never served as before."
+		speed.Note += map[string]string{never: " Users were never served as before.", notSeen: " Nor when users were served as before."}[absent(v)]
 	}
 	if f := v.Speed.FirstBad; f != nil {
 		speed.Note += fmt.Sprintf(" From the first harm: %s.", seconds(*f))
@@ -526,7 +535,10 @@ func (m *Model) figures() []figure {
 		complete.Note = fmt.Sprintf("Not complete: %d not judged.", unjudged)
 	}
 
-	silence := figure{Name: "Silence", Of: "returned → restored", Big: "never", Note: "The command never returned, or service was never restored."}
+	silence := figure{Name: "Silence", Of: "returned → restored", Big: absent(v), Note: "The command never returned, or service was never restored."}
+	if silence.Big == notSeen {
+		silence.Note = "It was not seen that the command returned, or that service was restored after it."
+	}
 	decided, okD := m.clock(evidence.ClockDecided)
 	returned, okR := m.clock(evidence.ClockCommandReturned)
 	if v.Silence != nil {
@@ -534,6 +546,8 @@ func (m *Model) figures() []figure {
 		silence.Note = "Restored as soon as the last step had ended."
 	} else if end, ok := m.clock(evidence.ClockWatchEnded); ok && okR {
 		silence.Note = fmt.Sprintf("Not restored %s after the last step, when watching ended.", seconds(end-returned))
+	} else if okR {
+		silence.Note = fmt.Sprintf("The last step ended at %s; what came of it was not seen to its end.", offset(returned))
 	}
 	if okD && okR {
 		silence.Parts = []part{{Style: template.CSS("--v:"+num(max(returned-decided, 0))) + colour("ink-3")}}
@@ -546,7 +560,8 @@ func (m *Model) figures() []figure {
 		}
 	}
 
-	lost := v.Shares.Writes[1] - v.Shares.Writes[0]
+	lost, unchecked := v.Shares.Writes[1]-v.Shares.Writes[0], notChecked(v)
+	lost = max(lost-unchecked, 0)
 	risk := figure{Name: "Writes not kept", Of: "of " + count(v.Shares.Writes[1]), Big: count(lost)}
 	if v.Shares.Writes[1] > 0 {
 		fates := map[string]int{}
@@ -560,10 +575,19 @@ func (m *Model) figures() []figure {
 				risk.Note += fmt.Sprintf("%s %s. ", count(fates[fate]), fate)
 			}
 		}
-		if lost > 0 {
-			risk.Parts = append(risk.Parts, part{Style: template.CSS("--v:"+num(max(float64(lost)/float64(v.Shares.Writes[1])*100, 1))) + colour("broken")})
+		share := func(n int64) template.CSS {
+			return template.CSS("--v:" + num(max(float64(n)/float64(v.Shares.Writes[1])*100, 1)))
 		}
-		risk.Parts = append(risk.Parts, part{Style: template.CSS("--v:"+num(float64(v.Shares.Writes[0])/float64(v.Shares.Writes[1])*100)) + colour("kept-2")})
+		if lost > 0 {
+			risk.Parts = append(risk.Parts, part{Style: share(lost) + colour("broken")})
+		}
+		if unchecked > 0 {
+			risk.Small = "known"
+			risk.Parts = append(risk.Parts, part{Style: share(unchecked), Class: "hatch"})
+		}
+		if v.Shares.Writes[0] > 0 {
+			risk.Parts = append(risk.Parts, part{Style: share(v.Shares.Writes[0]) + colour("kept-2")})
+		}
 		if risk.Note == "" {
 			risk.Note = "Each acknowledged write is there once, as it was acknowledged."
 		}
@@ -584,19 +608,39 @@ func bar(share float64, c template.CSS) []part {
 	return []part{{Style: template.CSS("--v:"+num(share)) + colour(c)}, {Style: template.CSS("--v:" + num(100-share))}}
 }
 
+// notChecked are the acknowledged writes that were not looked up.
+func notChecked(v verdict.Verdict) (n int64) {
+	for _, w := range v.Writes {
+		n += int64(w.Fates["not checked"])
+	}
+	return n
+}
+
+// brokenOne says whether one of these promises is broken.
+func brokenOne(v verdict.Verdict, names ...string) bool {
+	return slices.ContainsFunc(v.Promises, func(p verdict.Promise) bool {
+		return p.State == verdict.Broken && slices.Contains(names, p.Name)
+	})
+}
+
 func shares(v verdict.Verdict) []share {
 	var out []share
 	for _, s := range []struct {
-		name string
-		of   [2]int64
-	}{{"acknowledged writes kept", v.Shares.Writes}, {"frozen rows equal", v.Shares.Rows},
-		{"replicas at the target", v.Shares.Replicas}, {"residual effects closed", v.Shares.Residual}} {
+		name   string
+		of     [2]int64
+		broken bool
+	}{{"acknowledged writes kept", v.Shares.Writes, v.Shares.Writes[1]-v.Shares.Writes[0] > notChecked(v)},
+		{"frozen rows equal", v.Shares.Rows, brokenOne(v, verdict.FrozenUnchanged)},
+		{"replicas at the target", v.Shares.Replicas, brokenOne(v, verdict.Restored, verdict.InstancesServe, verdict.NodesHaveSchema)},
+		{"residual effects closed", v.Shares.Residual, brokenOne(v, verdict.JobsDone, verdict.CachesReadable, verdict.SessionsAccepted, verdict.EffectsExactlyOnce)}} {
 		l := look{"is-kept", "i-ok", ""}
 		switch {
 		case s.of[1] == 0:
 			l = look{"sub", "i-none", ""}
-		case s.of[0] < s.of[1]:
+		case s.of[0] < s.of[1] && s.broken:
 			l = look{"is-broken", "i-no", ""}
+		case s.of[0] < s.of[1]: // not checked counts as not kept, and is not broken
+			l = look{"is-unknown", "i-ask", ""}
 		}
 		text := fmt.Sprintf("%s of %s", count(s.of[0]), count(s.of[1]))
 		if s.of[1] == 0 {
@@ -684,7 +728,7 @@ func (m *Model) timelineSays() string {
 		case m.Verdict.Silence != nil:
 			s += ", and service was whole by then."
 		default:
-			s += "; service was never whole again."
+			s += map[string]string{never: "; service was never whole again.", notSeen: "; it was not seen that service was whole again."}[absent(m.Verdict)]
 		}
 		parts = append(parts, s)
 	}
@@ -719,14 +763,14 @@ func (m *Model) replicas() replicas {
 		}
 	}
 	late := m.stragglers()
-	var never, removed []string
+	var missing, removed []string
 	converged := map[string]verdict.Replica{}
 	for _, r := range m.Verdict.Replicas {
 		converged[r.Name] = r
 		if r.Removed != "" {
 			removed = append(removed, r.Name)
 		} else if r.Converged == nil {
-			never = append(never, r.Name)
+			missing = append(missing, r.Name)
 			if end, ok := m.clock(evidence.ClockWatchEnded); ok {
 				to = max(to, end)
 			}
@@ -781,7 +825,7 @@ func (m *Model) replicas() replicas {
 			case c.Removed != "":
 				r.Late, r.Converged = "not applicable", ""
 			case c.Converged == nil:
-				r.Late, r.Converged, r.Straggler = "never", "", true
+				r.Late, r.Converged, r.Straggler = absent(m.Verdict), "", true
 			case slices.Contains(late, k.name):
 				r.Late, r.Straggler = fmt.Sprintf("%+.1f%ss", float64(*c.Converged)-zero, nbsp), true
 			default:
@@ -818,12 +862,12 @@ func (m *Model) replicas() replicas {
 		}
 	}
 	total := len(m.Verdict.Replicas) - len(removed)
-	v.Says = fmt.Sprintf("Seconds count from the decision. %d of %d converged.", total-len(never), total)
+	v.Says = fmt.Sprintf("Seconds count from the decision. %d of %d converged.", total-len(missing), total)
 	if len(late) > 0 {
 		v.Says += fmt.Sprintf(" Stragglers, after the command had returned: %s.", strings.Join(late, ", "))
 	}
-	if len(never) > 0 {
-		v.Says += fmt.Sprintf(" Never: %s.", strings.Join(never, ", "))
+	if len(missing) > 0 {
+		v.Says += fmt.Sprintf(" %s: %s.", capital(absent(m.Verdict)), strings.Join(missing, ", "))
 	}
 	if len(removed) > 0 {
 		v.Says += fmt.Sprintf(" Taken away by the drill for good, and not counted: %s.", strings.Join(removed, ", "))

@@ -78,7 +78,7 @@ func (e Entry) markdown(b *strings.Builder, heading string) {
 		fmt.Fprintf(b, "%s\n\n", md(v.ExpectedWhy))
 	}
 	b.WriteString("| Restored after | Users served after | Silence | Promises kept | Writes kept | Replicas at the target |\n|---:|---:|---:|---:|---:|---:|\n")
-	silence, users := "never", "never"
+	silence, users := absent(v), absent(v)
 	if v.Silence != nil {
 		silence = seconds(*v.Silence)
 	}

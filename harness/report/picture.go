@@ -101,7 +101,7 @@ func (m *Model) picture() string {
 			clocks[at] = letter
 			words = append(words, fmt.Sprintf("%c %s %s", letter, clockName(c), offset(t)))
 		} else {
-			words = append(words, fmt.Sprintf("%c %s never", letter, clockName(c)))
+			words = append(words, fmt.Sprintf("%c %s %s", letter, clockName(c), absent(m.Verdict)))
 		}
 	}
 	row("clocks", clocks, "")

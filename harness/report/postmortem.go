@@ -166,10 +166,10 @@ func (m *Model) impact(say func(string, ...any)) {
 	case okBegun && okUsers:
 		say("- Users were harmed for %s, from %s to %s.", seconds(users-begun), offset(begun), offset(users))
 	case okBegun:
-		say("- Users were harmed from %s on, and were not served as before when watching ended.", offset(begun))
+		say("- Users were harmed from %s on; that they were served as before was %s.", offset(begun), map[string]string{never: "never the case while it was watched", notSeen: notSeen}[absent(v)])
 	}
 	if n := v.Shares.Writes[1]; n > 0 {
-		say("- Writes: %s of %s acknowledged ones were kept.", count(v.Shares.Writes[0]), count(n))
+		say("- Writes: %s of %s acknowledged ones are known to be kept.", count(v.Shares.Writes[0]), count(n))
 		for _, w := range v.Writes {
 			for _, fate := range []string{evidence.Transformed, evidence.Lost, evidence.Duplicated, evidence.Resurrected, evidence.Phantom, "not checked"} {
 				if k := w.Fates[fate]; k > 0 {
@@ -178,7 +178,7 @@ func (m *Model) impact(say func(string, ...any)) {
 			}
 		}
 	}
-	if v.Shares.Rows[1] > 0 && v.Shares.Rows[0] < v.Shares.Rows[1] {
+	if v.Shares.Rows[0] < v.Shares.Rows[1] && brokenOne(v, verdict.FrozenUnchanged) {
 		say("- Data that nobody touched: %s of %s rows are as before.", count(v.Shares.Rows[0]), count(v.Shares.Rows[1]))
 	}
 	var late []string
@@ -188,12 +188,12 @@ func (m *Model) impact(say func(string, ...any)) {
 		}
 	}
 	if len(late) > 0 {
-		say("- Never at the target: %s.", md(strings.Join(late, ", ")))
+		say("- "+capital(absent(v))+" at the target: %s.", md(strings.Join(late, ", ")))
 	}
 	if v.Silence != nil {
 		say("- After the last command had returned, service was whole %s later.", seconds(*v.Silence))
 	} else if _, ok := m.clock(evidence.ClockCommandReturned); ok {
-		say("- After the last command had returned, service was never whole.")
+		say("- After the last command had returned, service was %s whole.", absent(v))
 	}
 }
 

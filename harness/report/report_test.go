@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -455,5 +456,60 @@ func TestWhatWasNotObservedIsNotDrawn(t *testing.T) {
 	}
 	if gaps == 0 {
 		t.Error("the gap of shop-2 is not hatched")
+	}
+}
+
+// Unknown is not broken either: of a run that was cut off nothing is called never, lost or red that nobody looked for.
+func TestWhatNobodyLookedForIsNotCalledBroken(t *testing.T) {
+	r := &evidence.Reader{Path: filepath.Join(fixture, evidence.File)}
+	b := New()
+	for e, err := range r.Events() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.T > 36 {
+			break
+		}
+		b.Add(e)
+	}
+	b.Cut("its machine died")
+	v := func(state string) verdict.Verdict {
+		return verdict.Verdict{Verdict: verdict.Inconclusive, Because: "the log has no end", Promises: []verdict.Promise{{Name: verdict.Restored, State: state}},
+			Clocks: verdict.Clocks{evidence.ClockRestored: nil}, Shares: verdict.Shares{Writes: [2]int64{0, 70}, Rows: [2]int64{0, 2}, Replicas: [2]int64{0, 6}, Residual: [2]int64{0, 4}},
+			Replicas: []verdict.Replica{{Name: "shop-1", Kind: "instance"}}, Writes: []verdict.Window{{Name: "before", Acknowledged: 70, Fates: map[string]int{"not checked": 70}}}}
+	}
+	for state, word := range map[string]string{verdict.Unjudged: notSeen, verdict.Broken: never} {
+		m := b.Model(v(state), "")
+		p := m.page()
+		for _, f := range p.Figures {
+			if (f.Name == "Speed" || f.Name == "Silence") && f.Big != word {
+				t.Errorf("restored is %s: %s says %q", state, f.Name, f.Big)
+			}
+			if f.Name == "Writes not kept" && f.Big != "0" {
+				t.Errorf("%s writes are called lost, and none was looked up", f.Big)
+			}
+		}
+		for _, s := range p.Shares {
+			if s.Look.Class == "is-broken" != (state == verdict.Broken && s.Name == "replicas at the target") {
+				t.Errorf("restored is %s: %s is %s", state, s.Name, s.Look.Class)
+			}
+		}
+		for _, l := range p.Rail {
+			if l.Class == "is-broken" && state == verdict.Unjudged && l.ID != "checklist" { // an alert was open, and the log has no end
+				t.Errorf("the rail calls %s broken: %s", l.ID, l.Text)
+			}
+		}
+		var md, postmortem bytes.Buffer
+		if err := errors.Join(Markdown(&md, m), Postmortem(&postmortem, m)); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{"summary.md": md.String(), "postmortem.md": postmortem.String()} {
+			if has := strings.Contains(text, "never"); has != (word == never) {
+				t.Errorf("restored is %s: %s says never: %v\n%s", state, name, has, text)
+			}
+		}
+		if got := m.Entry("").speed(); got != word {
+			t.Errorf("restored is %s: the set says %q", state, got)
+		}
 	}
 }

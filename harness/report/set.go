@@ -153,7 +153,7 @@ func (e Entry) speed() string {
 	case e.Broke != "" || e.NotApplicable != "" || e.Run.Expect != nil && e.Run.Expect.Refuses != "":
 		return "" // nothing was to be restored
 	case e.Verdict.Speed.Seconds == nil:
-		return "never"
+		return absent(e.Verdict)
 	}
 	return seconds(*e.Verdict.Speed.Seconds)
 }

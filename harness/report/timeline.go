@@ -555,7 +555,7 @@ func (m *Model) clocks(tl *timeline) {
 		t, ok := m.clock(c.name)
 		if _, listed := m.Verdict.Clocks[c.name]; !ok {
 			if listed {
-				tl.Key = append(tl.Key, clk{Name: clockName(c.name), At: "never", Meaning: c.meaning, Class: "never"})
+				tl.Key = append(tl.Key, clk{Name: clockName(c.name), At: absent(m.Verdict), Meaning: c.meaning, Class: "never"})
 			}
 			continue
 		}
@@ -570,7 +570,7 @@ func (m *Model) clocks(tl *timeline) {
 		seen = append(seen, k)
 	}
 	slices.SortStableFunc(seen, func(a, b timed) int { return int(math.Copysign(1, a.t-b.t)) * boolInt(a.t != b.t) })
-	never := tl.Key
+	missing := tl.Key
 	tl.Key = nil
 	labels := make([][2]float64, len(seen))
 	flipped := make([]bool, len(seen))
@@ -598,7 +598,7 @@ func (m *Model) clocks(tl *timeline) {
 		tl.Clocks = append(tl.Clocks, k.clk)
 		tl.Key = append(tl.Key, k.clk)
 	}
-	tl.Key = append(tl.Key, never...)
+	tl.Key = append(tl.Key, missing...)
 	returned, hasReturned := m.clock(evidence.ClockCommandReturned)
 	restored, hasRestored := m.clock(evidence.ClockRestored)
 	if hasDecided && hasReturned {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"backout/harness/evidence"
+	"backout/harness/verdict"
 )
 
 const nbsp = "\u00a0" // between a number and its unit
@@ -99,6 +100,23 @@ func shorts(list []string, n int) []string {
 		out = append(out, short(s, n))
 	}
 	return out
+}
+
+// Words for what did not come: never says that it was looked for until the end, and notSeen that nobody knows.
+const (
+	never   = "never"
+	notSeen = "not seen"
+)
+
+// absent is the word for a clock that did not stand. Only a broken promise says that service was not restored; a run that was
+// cut off, or that could not be judged, does not.
+func absent(v verdict.Verdict) string {
+	for _, p := range v.Promises {
+		if p.Name == verdict.Restored && p.State == verdict.Broken {
+			return never
+		}
+	}
+	return notSeen
 }
 
 // from is the kind of an event and whom it is of.

@@ -266,9 +266,12 @@ func (m *Model) writesView() writes {
 		}
 	}
 	slices.SortStableFunc(v.Opened, func(a, b opened) int { return boolInt(b.Open) - boolInt(a.Open) })
+	unchecked := notChecked(m.Verdict)
 	switch lost := m.Verdict.Shares.Writes[1] - m.Verdict.Shares.Writes[0]; {
 	case m.Verdict.Shares.Writes[1] == 0:
 		v.Says = "No write was acknowledged."
+	case lost > 0 && lost == unchecked:
+		v.Says = fmt.Sprintf("%s of %s acknowledged writes were not looked up: nobody knows whether they were kept.", count(lost), count(m.Verdict.Shares.Writes[1]))
 	case lost == 0:
 		v.Says = fmt.Sprintf("Each of the %s acknowledged writes is there once, as it was acknowledged.", count(m.Verdict.Shares.Writes[1]))
 	default:

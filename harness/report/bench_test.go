@@ -51,6 +51,9 @@ func BenchmarkReportOfAnHour(b *testing.B) {
 		})
 		m := builder.Model(verdict.Judge(facts), "")
 		began := time.Now()
+		if err := m.Cite(evidence.Read(path)); err != nil {
+			b.Fatal(err)
+		}
 		size := &counter{}
 		if err := HTML(size, m); err != nil {
 			b.Fatal(err)

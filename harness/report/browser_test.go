@@ -172,6 +172,17 @@ const faint = `(() => {
   return [...out].slice(0, 5).join('; ');
 })()`
 
+// skipped names the first heading that is more than a level below the one before.
+const skipped = `(() => {
+  let before = 0;
+  for (const h of document.querySelectorAll('h1, h2, h3, h4, h5, h6')) {
+    const level = +h.tagName[1];
+    if (level > before + 1) return h.tagName + ' ' + h.textContent.trim().slice(0, 40) + ' after h' + before;
+    before = level;
+  }
+  return before ? '' : 'there is none';
+})()`
+
 // What was found by eye in the first reports, and by whoever reads them with the keyboard, on a telephone, at night or on
 // paper: seen to by a real browser.
 func TestTheReportInABrowser(t *testing.T) {
@@ -189,6 +200,27 @@ func TestTheReportInABrowser(t *testing.T) {
 		b.quiet(t)
 		if text := ask[string](t, b, sideways); text != "" {
 			t.Error(text)
+		}
+		if text := ask[string](t, b, skipped); text != "" {
+			t.Errorf("a heading leaves a level out: %s", text)
+		}
+	})
+
+	t.Run("the index of a set", func(t *testing.T) {
+		path, err := filepath.Abs("testdata/set/index.html")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := open(t, chromium, "file://"+path, 1440, 900)
+		b.quiet(t)
+		for what, expression := range map[string]string{"headings": skipped, "contrast": faint, "width": sideways} {
+			if text := ask[string](t, b, expression); text != "" {
+				t.Errorf("%s: %s", what, text)
+			}
+		}
+		b.run(t, chromedp.EmulateViewport(400, 900))
+		if text := ask[string](t, b, sideways); text != "" {
+			t.Errorf("400 px: %s", text)
 		}
 	})
 

@@ -201,11 +201,15 @@ type Builder struct {
 
 	window  string             // of the ledger, in which the log is
 	samples map[string]*sample // by their keys
+
+	// What a verdict is likely to cite of very many events that are alike: the last ones.
+	beats map[string]found[evidence.Instance]
+	other found[evidence.Journey] // that another release than the target answered
 }
 
 // New begins a report.
 func New() *Builder {
-	return &Builder{m: Model{cited: map[int64]Cited{}, caches: map[string]found[evidence.Cache]{}}, window: "before", samples: map[string]*sample{}, names: map[string]int{}, rel: map[string]int{}, track: map[string]*track{},
+	return &Builder{m: Model{cited: map[int64]Cited{}, caches: map[string]found[evidence.Cache]{}}, window: "before", samples: map[string]*sample{}, beats: map[string]found[evidence.Instance]{}, names: map[string]int{}, rel: map[string]int{}, track: map[string]*track{},
 		open: map[string]*span{}, kinds: map[string]int{}}
 }
 
@@ -340,6 +344,13 @@ func (b *Builder) keep(e evidence.Event) {
 	}
 }
 
+// remember keeps an event that the page cites whatever the verdict does.
+func (b *Builder) remember(n int64, t float64, k evidence.Kind) {
+	e := evidence.Event{N: n, T: evidence.Offset(t)}
+	k.Put(&e)
+	b.m.cited[n] = cite(e)
+}
+
 func cite(e evidence.Event) Cited { return Cited{e.N, e.T, from(e), describe(e)} }
 
 func (b *Builder) journeyIndex(name string) int {
@@ -397,6 +408,9 @@ func (b *Builder) journey(e int64, t float64, j *evidence.Journey) {
 	n.sample(float32(j.MS))
 	for _, s := range j.Served {
 		_, release, _ := strings.Cut(string(s), "@")
+		if release != "" && release != b.m.Run.Good {
+			b.other = found[evidence.Journey]{e, t, *j}
+		}
 		k := b.releaseIndex(release)
 		for len(n.served) <= k {
 			n.served = append(n.served, 0)
@@ -433,26 +447,31 @@ func (b *Builder) trackOf(name, kind string, list *[]*track) *track {
 	return k
 }
 
-func (k *track) see(s state) {
+// see says whether it was new.
+func (k *track) see(s state) bool {
 	k.last = max(k.last, s.t)
 	if n := len(k.states); n > 0 {
 		p := k.states[n-1]
 		if p.up == s.up && p.ready == s.ready && p.label == s.label && p.lost == s.lost {
-			return
+			return false
 		}
 	}
 	if len(k.states) >= maxChanges {
 		k.dropped++
-		return
+		return false
 	}
 	k.states = append(k.states, s)
+	return true
 }
 
 func (b *Builder) instance(n int64, t float64, i *evidence.Instance) {
 	k := b.trackOf(i.Name, "instance", &b.m.instances)
 	k.service = i.Service
 	b.silent(k, t)
-	k.see(state{t: t, n: n, up: i.Up, ready: i.Ready, label: i.Release, err: i.Error})
+	if k.see(state{t: t, n: n, up: i.Up, ready: i.Ready, label: i.Release, err: i.Error}) {
+		b.remember(n, t, i)
+	}
+	b.beats[i.Name] = found[evidence.Instance]{n, t, *i}
 	if i.Up {
 		k.cpu.add(t, i.CPU)
 		k.memory.add(t, float64(i.Memory))
@@ -559,6 +578,22 @@ func (b *Builder) Cut(why string) { b.m.Cut = why }
 func (b *Builder) Model(v verdict.Verdict, head string) *Model {
 	m := b.m
 	m.Verdict, m.Head = v, head
+	for _, l := range m.last {
+		for _, j := range []found[evidence.Journey]{l.ok, l.failed} {
+			if j.n > 0 {
+				b.remember(j.n, j.t, &j.what)
+			}
+		}
+	}
+	for _, c := range m.caches {
+		b.remember(c.n, c.t, &c.what)
+	}
+	for _, i := range b.beats {
+		b.remember(i.n, i.t, &i.what)
+	}
+	if b.other.n > 0 {
+		b.remember(b.other.n, b.other.t, &b.other.what)
+	}
 	if m.End == nil && m.Cut == "" {
 		m.Cut = fmt.Sprintf("It stops after event %d, at %s.", m.Events, offset(m.Seconds))
 	}
@@ -607,10 +642,10 @@ func (m *Model) Cite(events iter.Seq2[evidence.Event, error]) error {
 		}
 	}
 	unanswered := len(m.settled)
+	if len(missing)+unanswered == 0 {
+		return nil
+	}
 	for e, err := range events {
-		if len(missing) == 0 && unanswered == 0 {
-			return nil
-		}
 		if err != nil {
 			return fmt.Errorf("read the events that are cited: %w", err)
 		}
@@ -618,10 +653,8 @@ func (m *Model) Cite(events iter.Seq2[evidence.Event, error]) error {
 			m.cited[e.N] = cite(e)
 			delete(missing, e.N)
 		}
-		if e.Write == nil || e.Write.Event == evidence.Audited {
-			continue
-		}
-		if s := m.settled[e.Write.Key]; s != nil && !e.Write.Cancels {
+		if w := e.Write; w != nil && w.Event != evidence.Audited && !w.Cancels && m.settled[w.Key] != nil {
+			s := m.settled[w.Key]
 			if s.trace == "" {
 				s.trace = e.Write.Trace
 			}
@@ -631,6 +664,9 @@ func (m *Model) Cite(events iter.Seq2[evidence.Event, error]) error {
 				s.answered = float64(e.T)
 				unanswered--
 			}
+		}
+		if len(missing)+unanswered == 0 {
+			return nil
 		}
 	}
 	return nil

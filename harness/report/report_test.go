@@ -355,6 +355,10 @@ func TestALongRunIsASmallPage(t *testing.T) {
 			}
 			b.Add(e)
 		}
+		passed := b.Model(verdict.Verdict{Verdict: verdict.Pass}, r.Head())
+		if err := passed.Cite(func(func(evidence.Event, error) bool) { t.Error("the log of a run that went well is read twice") }); err != nil {
+			t.Fatal(err)
+		}
 		quiet := size(t, b.Model(verdict.Verdict{Verdict: verdict.Pass}, r.Head()))
 		busy(b, c.hours*3600)
 		m := b.Model(verdict.Verdict{Verdict: verdict.Pass, Promises: []verdict.Promise{{Name: "a", State: verdict.Kept, Evidence: []int64{ordinary}}},

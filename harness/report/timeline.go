@@ -206,15 +206,15 @@ func area(points []point, per int, y func(float64) float64, level float64, of fu
 	var b strings.Builder
 	w := float64(per) * binSeconds * 10
 	for i := 0; i < len(points); {
-		v, some := of(points[i])
-		if !some || !points[i].ok {
+		if _, some := of(points[i]); !some || !points[i].ok {
 			i++
 			continue
 		}
 		b.WriteString("M" + num((float64(i)+0.5)*w) + " " + num(math.Round(y(level))))
 		j := i
 		for ; j < len(points) && points[j].ok; j++ {
-			if v, some = of(points[j]); !some {
+			v, some := of(points[j])
+			if !some {
 				break
 			}
 			b.WriteString("L" + num((float64(j)+0.5)*w) + " " + num(math.Round(y(v))))

@@ -75,6 +75,7 @@ func (b *Builder) write(n int64, t float64, w *evidence.Write) {
 	case evidence.Acknowledged:
 		if s := b.samples[w.Key]; s != nil && !w.Cancels {
 			s.acknowledged, s.answered, s.n, s.window = true, t, n, b.window
+			b.remember(n, t, w)
 		}
 	case evidence.Refused, evidence.Unknown:
 		if !w.Cancels && len(m.unsettled) < maxListed {

@@ -302,6 +302,20 @@ func TestTheReportInABrowser(t *testing.T) {
 		b.quiet(t)
 	})
 
+	t.Run("a command is copied", func(t *testing.T) {
+		b := open(t, chromium, url, 1440, 900)
+		if commands, buttons := ask[int](t, b, `document.querySelectorAll('.cmd').length`), ask[int](t, b, `document.querySelectorAll('.cmd .copy').length`); commands == 0 || buttons != commands {
+			t.Errorf("%d commands have %d buttons", commands, buttons)
+		}
+		b.run(t, chromedp.Evaluate(`addEventListener('copy', () => window.copied = getSelection().toString());
+			navigator.clipboard.writeText = async text => { window.copied = text; }; document.querySelector('.todo .copy').click()`, nil))
+		var copied string
+		b.run(t, chromedp.Poll(`document.querySelector('.todo .copy').textContent === 'Copied' && window.copied`, &copied))
+		if want := load(t).Run.Again; copied != want {
+			t.Errorf("copied is %q, expected %q", copied, want)
+		}
+	})
+
 	t.Run("a number of the writes opens to its rows", func(t *testing.T) {
 		b := open(t, chromium, url, 1440, 900)
 		b.run(t, chromedp.Evaluate(`document.querySelectorAll('details.opened').forEach(d => d.open = false); document.querySelector('.writes td a').click()`, nil))

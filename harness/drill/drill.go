@@ -32,6 +32,15 @@ type Options struct {
 	Tracer      trace.Tracer                 // nil: no spans are recorded
 	Tell        func(s *Spec, line Progress) // may be nil
 	Version     string                       // of backout
+	Begun       func(Begun)                  // told when a drill's log is open, before anything is provisioned; may be nil
+}
+
+// Begun is a drill that has begun: how to watch and to steer it.
+type Begun struct {
+	Spec   *Spec
+	Dir    string        // of the run
+	Log    *evidence.Log // to be tapped
+	Handle *Handle
 }
 
 // Progress is one line of what a drill tells while it runs.
@@ -67,12 +76,14 @@ type Drill struct {
 	mu    sync.Mutex // guards facts
 	facts *verdict.Facts
 
-	life context.Context // ends when the environment says that the drill cannot go on
-	end  context.CancelCauseFunc
+	handle *Handle         // by which people steer it
+	life   context.Context // ends when the environment says that the drill cannot go on, or a person aborts it
+	end    context.CancelCauseFunc
 
 	began    time.Time
 	decided  bool
 	refused  error // the plan's pre-check stopped it
+	running  bool  // the first step of the plan has begun
 	restored bool  // service had stayed restored when watching ended
 
 	faults    *faults         // those that are declared
@@ -96,6 +107,7 @@ func New(spec *Spec, o Options) *Drill {
 	}
 	d := &Drill{spec: spec, o: o, dir: dir, facts: verdict.New(), began: time.Now()}
 	d.life, d.end = context.WithCancelCause(context.Background())
+	d.handle = newHandle(d.end, func(text string) { d.tell(Progress{Phase: "people", Text: text}) })
 	return d
 }
 
@@ -105,8 +117,14 @@ func (d *Drill) Deploy(ctx context.Context) error {
 		if err := d.provision(ctx); err != nil {
 			return err
 		}
+		if err := d.handle.hold(ctx, "the baseline"); err != nil {
+			return err
+		}
 		if err := d.baseline(ctx); err != nil {
 			return fmt.Errorf("baseline: %w", err)
+		}
+		if err := d.handle.hold(ctx, "the deploy of "+d.spec.Bad.Name); err != nil {
+			return err
 		}
 		return d.deploy(ctx)
 	})
@@ -129,16 +147,25 @@ func (d *Drill) RollBack(ctx context.Context) error {
 		return err
 	}
 	return d.guard(ctx, func(ctx context.Context) error {
+		if err := d.handle.hold(ctx, "the rollback"); err != nil {
+			return err
+		}
 		if err := d.rollBack(ctx); err != nil {
 			return fmt.Errorf("roll back: %w", err)
 		}
 		if d.refused == nil {
+			if err := d.handle.hold(ctx, "watching until service is restored"); err != nil {
+				return err
+			}
 			if err := d.watch(ctx); err != nil {
 				return fmt.Errorf("watch: %w", err)
 			}
 			if err := d.herd(ctx); err != nil {
 				return fmt.Errorf("let clients come back: %w", err)
 			}
+		}
+		if err := d.handle.hold(ctx, "the quiet point, at which arrivals stop"); err != nil {
+			return err
 		}
 		if err := d.quiet(ctx); err != nil {
 			return fmt.Errorf("reach a quiet point: %w", err)
@@ -160,7 +187,9 @@ func (d *Drill) guard(ctx context.Context, phase func(context.Context) error) (e
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the harness broke: %v\n%s", p, debug.Stack())
 		}
-		if why := context.Cause(d.life); why != nil {
+		if d.handle.abortedBy() != nil {
+			err = context.Cause(d.life) // whatever that looked like from within
+		} else if why := context.Cause(d.life); why != nil {
 			if errors.Is(err, context.Canceled) { // which is what it looked like from within
 				err = nil
 			}

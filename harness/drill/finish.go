@@ -64,6 +64,7 @@ func (d *Drill) Finish(ctx context.Context) (result Result) {
 		result.Err = errors.Join(result.Err, d.close(clean))
 		return result
 	}
+	d.handle.finish()
 	d.log.Put(&evidence.Phase{Name: "destroy"})
 	d.tell(Progress{Phase: "destroy"})
 	if d.load != nil && !d.stopped {
@@ -78,7 +79,10 @@ func (d *Drill) Finish(ctx context.Context) (result Result) {
 		left.Bad, left.Rows = 1, []string{d.log.Clean(destroyed.Error())}
 	}
 	d.log.Put(left)
-	switch {
+	switch aborted := d.handle.abortedBy(); {
+	case aborted != nil:
+		d.log.Put(&evidence.End{How: "aborted", Why: fmt.Sprintf("by %s: %s", aborted.By, aborted.Why)})
+		result.Err = nil // the verdict says where it stopped, and who wanted it
 	case interrupted:
 		d.log.Put(&evidence.End{How: "interrupted", Why: fmt.Sprint(context.Cause(ctx))})
 		result.Err = nil // the verdict says where it stopped

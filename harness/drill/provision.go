@@ -58,6 +58,15 @@ func (d *Drill) open() error {
 	})
 	d.run = run
 	d.log.Put(run)
+	d.handle.begin(d.log)
+	silent, err := d.handle.listen(filepath.Base(d.spec.Short()), d.dir)
+	if err != nil {
+		return err
+	}
+	d.onExit(func(context.Context) error { d.handle.finish(); return silent() })
+	if d.o.Begun != nil {
+		d.o.Begun(Begun{Spec: d.spec, Dir: d.dir, Log: d.log, Handle: d.handle})
+	}
 	return nil
 }
 
@@ -112,6 +121,7 @@ func (d *Drill) provision(ctx context.Context) error {
 			}
 		}),
 	}
+	d.runner.Hold, d.runner.Approve = d.handle.hold, d.approve
 	d.onExit(func(context.Context) error { return d.runner.Close() })
 	if d.faults, err = newFaults(d.log, d.spec.Faults, fault.World{Place: d.env.Faults(), Instances: d.env.Instances, Nodes: d.env.Nodes}); err != nil {
 		return err

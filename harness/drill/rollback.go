@@ -29,7 +29,14 @@ func (d *Drill) rollBack(ctx context.Context) error {
 		done("the plan refused before it changed anything: %v", refused)
 		return d.runner.Release()
 	}
-	d.clock(evidence.ClockStarted, "")
+	between := d.runner.Between
+	d.runner.Between = func(ctx context.Context, step int) error {
+		d.started() // not before: people may have kept the first step waiting, or have stopped it
+		if between == nil {
+			return nil
+		}
+		return between(ctx, step)
+	}
 	failed := d.steps(ctx)
 	if err := end(); err != nil {
 		return err
@@ -55,6 +62,23 @@ func (d *Drill) rollBack(ctx context.Context) error {
 	return nil
 }
 
+// approve asks people about a step. That the first one was approved is a clock: nothing had been started until then.
+func (d *Drill) approve(ctx context.Context, step string, within time.Duration) error {
+	err := d.handle.ask(ctx, step, within)
+	if err == nil && !d.running {
+		d.clock(evidence.ClockApproved, step)
+	}
+	return err
+}
+
+// started notes that the plan's first step begins, once.
+func (d *Drill) started() {
+	if !d.running {
+		d.running = true
+		d.clock(evidence.ClockStarted, "")
+	}
+}
+
 // watch observes until service has stayed restored for the stability window, or the promised time has passed, or
 // nothing that is missing has changed for the patience. The plan's validation runs meanwhile.
 func (d *Drill) watch(ctx context.Context) error {
@@ -65,7 +89,8 @@ func (d *Drill) watch(ctx context.Context) error {
 
 	patience := evidence.Seconds(seconds(d.run.Windows.Patience))
 	// A service that is restored just in time must still stay so for the stability window before that is known.
-	limit := d.decidedAt + evidence.Seconds(seconds(d.spec.limit()+d.run.Windows.Stability))
+	// What people took is no reason to stop looking: it counts, and is told apart.
+	limit := d.decidedAt + evidence.Seconds(seconds(d.spec.limit()+d.run.Windows.Stability)+d.handle.people())
 	var state verdict.State
 	still := stillness{changed: start, flips: map[string]int{}}
 	why := ""

@@ -256,6 +256,9 @@ func (s *Spec) Lines(o Options) []string {
 				say("fault       %s", fault.Words(f))
 			}
 		}
+		if step.Expires > 0 {
+			say("approval    a person approves step %d within %s, or the plan stops: backout approve", i+1, step.Expires)
+		}
 		say("roll back   %s: %s  (within %s, again: %s)", step.Name, oneLine(step.Run), step.Timeout, step.Again)
 		if s.Death != nil && s.Death.Step == i+1 {
 			say("meanwhile   the machine that runs it dies %s; somebody starts the plan again %s", dying(s.Death), beginning(s.Death))

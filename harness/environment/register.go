@@ -38,13 +38,17 @@ const (
 	KindProcess   = "process"
 
 	KindContainers = "containers" // all that carries the run's token, see Cleaner
+
+	// KindHandle is the socket by which a running drill is reached. It lies in the run's directory and goes with it.
+	KindHandle = "handle"
 )
 
 // Entry is one thing that a run has started. A process that is about to be started has no number yet.
 type Entry struct {
 	Kind  string `json:"kind"`
 	Name  string `json:"name,omitempty"`
-	Path  string `json:"path,omitempty"`  // of a directory, or a kubeconfig
+	Path  string `json:"path,omitempty"`  // of a directory, a kubeconfig or a socket
+	Of    string `json:"of,omitempty"`    // of a handle: the folder of the run's report
 	PID   int    `json:"pid,omitempty"`   // of a process, which also leads a process group of this number
 	Start uint64 `json:"start,omitempty"` // its start time in clock ticks since boot: field 22 of /proc/PID/stat
 	Boot  string `json:"boot,omitempty"`  // /proc/sys/kernel/random/boot_id: numbers and ticks mean nothing after a reboot
@@ -293,6 +297,41 @@ func deadRuns(dir string) ([]*os.File, error) {
 	return dead, nil
 }
 
+// Living are the entries of a kind that runs have which live now. Nothing is changed.
+func Living(dir, kind string) ([]Entry, error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	unlock, err := lockDir(dir) // a file that is tried for its lock must not look alive to somebody else meanwhile
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	names, err := filepath.Glob(filepath.Join(dir, "*"+fileSuffix))
+	if err != nil {
+		return nil, err
+	}
+	var all []Entry
+	for _, name := range names {
+		file, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return all, err
+		}
+		dead := unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
+		for lines := bufio.NewScanner(file); !dead && lines.Scan(); {
+			var e Entry
+			if json.Unmarshal(lines.Bytes(), &e) == nil && e.Kind == kind && !e.Done {
+				all = append(all, e)
+			}
+		}
+		file.Close()
+	}
+	return all, nil
+}
+
 func cleanRun(ctx context.Context, file *os.File, cleaners map[string]Cleaner) (removed []string, err error) {
 	token := strings.TrimSuffix(filepath.Base(file.Name()), fileSuffix)
 	dirs, processes, others, err := readRegister(file)
@@ -362,7 +401,7 @@ func readRegister(r io.Reader) (dirs, processes, others []Entry, err error) {
 		case e.Kind == KindProcess && e.PID > 1:
 			running[e.PID] = e
 			order = append(order, e.PID)
-		case e.Kind != KindDirectory && e.Kind != KindProcess && !e.Done:
+		case e.Kind != KindDirectory && e.Kind != KindProcess && e.Kind != KindHandle && !e.Done:
 			others = append(others, e)
 		}
 	}

@@ -360,12 +360,31 @@ const (
 	FaultNotGone    = "not gone" // it was not seen that it is
 )
 
-// Approval is a person's or a rule's decision. Written by rollback.
+// Approval is a person's or a rule's decision about a running drill. Written by drill.
 type Approval struct {
-	By    string `json:"by"`
-	Event string `json:"event"` // asked, approved, refused, expired
-	For   string `json:"for,omitempty"`
+	By      string  `json:"by"`                // a person; Harness for what follows from a rule
+	Event   string  `json:"event"`             // one of Approval...
+	For     string  `json:"for,omitempty"`     // what it is about: "step 2: the old code", "the phase watch"; empty: the drill
+	Why     string  `json:"why,omitempty"`     // the reason that was given
+	Seconds float64 `json:"seconds,omitempty"` // asked: until it expires; goes on, approved, refused, expired: how long the drill waited for people
 }
+
+// Events of an approval. A step of a plan that asks for approval is asked, and then approved, refused or expired. An order to
+// pause acts where the drill comes next between two steps or phases: from "waits" to "goes on" it waits there for people.
+// One that is aborted while it waits does not go on.
+const (
+	ApprovalAsked    = "asked"
+	ApprovalApproved = "approved"
+	ApprovalRefused  = "refused"
+	ApprovalExpired  = "expired"
+	ApprovalPaused   = "paused"
+	ApprovalWaits    = "waits"
+	ApprovalResumed  = "resumed"
+	ApprovalGoesOn   = "goes on"
+	ApprovalAborted  = "aborted"
+
+	Harness = "backout" // who gives no orders: a rule of the harness
+)
 
 // Message is what was told to people. Written by rollback.
 type Message struct {
@@ -462,7 +481,7 @@ type Gap struct {
 
 // End is the last event of a run that was not cut off.
 type End struct {
-	How string `json:"how"` // complete, interrupted, broke
+	How string `json:"how"` // complete, interrupted, aborted, broke
 	Why string `json:"why,omitempty"`
 }
 

@@ -166,6 +166,8 @@ type PlanStep struct {
 	Run     string  `json:"run"`
 	Timeout float64 `json:"timeout"` // seconds
 	Again   string  `json:"again"`   // safe, refuse
+	// Expires: it waits until a person approves it, for so many seconds; 0: it asks nobody.
+	Expires float64 `json:"expires,omitempty"`
 }
 
 // Second is a second operator who starts the same rollback while the first one runs it.

@@ -316,8 +316,7 @@ func describe(e evidence.Event) string {
 		w.maybe(e.Fault.Text)
 		w.maybe(e.Fault.Error)
 	case e.Approval != nil:
-		w.add("%s: %s", e.Approval.By, e.Approval.Event)
-		w.maybe(e.Approval.For)
+		w = append(w, approval(e.Approval)...)
 	case e.Message != nil:
 		w.add("%s: %s", e.Message.Channel, e.Message.Text)
 		w.maybe(e.Message.Error)

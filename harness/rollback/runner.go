@@ -37,8 +37,11 @@ type Runner struct {
 	// Step is told when a step of a plan is about to run, its pre-checks done, and when it has ended; may be nil.
 	Step func(ctx context.Context, index int, ended bool)
 
-	Operator string // as whom the lock is taken; empty: as the user of this process, and the log says it only when that is refused
-	By       string // of a second operator: who, in all that is written
+	Operator string  // as whom the lock is taken; empty: as the user of this process, and the log says it only when that is refused
+	By       string  // of a second operator: who, in all that is written
+	Approve  Approve // asks people about steps that want it; nil: nobody can be asked, and such a step stops the plan
+	// Hold is called before each step of a plan, when it is approved, and may keep it waiting; may be nil.
+	Hold func(ctx context.Context, step string) error
 	// Between is called before each step of a plan, before its own pre-checks; may be nil.
 	Between func(ctx context.Context, step int) error
 	Death   *Death // of the machine that runs the plan; nil: it lives
@@ -101,6 +104,14 @@ func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, from, begu
 	return r.all(ctx, evidence.PartStep, p.Steps, from, p.Env, func(step int) error {
 		if err := mayRun(step, p.Steps[step-1], begun); err != nil {
 			return err
+		}
+		if err := r.approved(ctx, step, p.Steps[step-1]); err != nil {
+			return err
+		}
+		if r.Hold != nil {
+			if err := r.Hold(ctx, StepName(step, p.Steps[step-1].Name)); err != nil {
+				return err
+			}
 		}
 		if r.lock != nil {
 			if err := r.lock.at(step, p.Steps[step-1].Name); err != nil {

@@ -350,6 +350,11 @@ func TestMistakesAreTold(t *testing.T) {
 		{"releases/v2/release.yaml", ", timeout: 60s", "", `expected "timeout" in rollout, item 1, found none: after which it is ended`},
 		{"releases/v2/release.yaml", "again: safe", "again: yes", `expected one of safe, refuse in again, found "yes"`},
 
+		{"releases/v2/release.yaml", "again: safe", "again: safe, approval: ask, expires: 1m", `expected one of name, run, timeout, again, expect in rollout, item 1, found "approval"`},
+		{"releases/v2/rollback.yaml", "again: safe", "again: safe\n    approval: ask", `expected "expires" in steps, item 2, found none: how long it waits until a person approves; nobody in time stops the plan`},
+		{"releases/v2/rollback.yaml", "again: safe", "again: safe\n    expires: 5m", `expected approval: ask beside expires, found none`},
+		{"releases/v2/rollback.yaml", "again: safe", "again: safe\n    approval: two\n    expires: 5m", `expected "ask" in approval, found "two"`},
+
 		{"releases/v2/rollback.yaml", "from: v2", "from: v1", `:2:7: expected "v2" in from, the release beside which the plan lies, found "v1"`},
 		{"releases/v2/rollback.yaml", "to: v1", "to: v2", `:3:5: expected another release than from in to`},
 		{"releases/v2/rollback.yaml", "to: v1", "to: ../../v1", `:3:5: expected a release of shop in to, found "../../v1"; there are v1, v2`},

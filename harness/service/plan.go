@@ -109,7 +109,7 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 	var order []string
 	p.Env, order = env(o.get("env"))
 	p.Sabotage = sabotage(o.get("sabotage"))
-	p.Steps = steps(o.must("steps", "the commands, in order"))
+	p.Steps = steps(o.must("steps", "the commands, in order"), true)
 	p.Before = checks(o.get("before"), "before", p, order)
 	if v := o.get("steps"); v.isList() && len(p.Steps) == 0 {
 		v.wrong("expected at least one step in steps, found an empty list")

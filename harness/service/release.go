@@ -133,10 +133,10 @@ func rollouts(v *value) map[string][]Step {
 	switch {
 	case v == nil:
 	case v.isList():
-		all["process"] = steps(v)
+		all["process"] = steps(v, false)
 	case v.isMapping():
 		for _, way := range v.object("process", "containers", "kubernetes").pairs {
-			if all[way.name] = steps(way.value); way.isList() && len(all[way.name]) == 0 {
+			if all[way.name] = steps(way.value, false); way.isList() && len(all[way.name]) == 0 {
 				way.wrong("expected at least one step in %s, found an empty list", way.name)
 			}
 		}
@@ -292,10 +292,16 @@ func env(v *value) (all map[string]string, order []string) {
 }
 
 // steps are commands, of a rollout or a plan.
-func steps(v *value) []Step {
+// steps reads commands. Those of a plan may ask a person before they run.
+func steps(v *value, ask bool) []Step {
 	var all []Step
 	for _, item := range v.list() {
-		o := item.object("name", "run", "timeout", "again", "expect")
+		var o *object
+		if ask {
+			o = item.object("name", "run", "timeout", "again", "expect", "approval", "expires")
+		} else {
+			o = item.object("name", "run", "timeout", "again", "expect")
+		}
 		run := o.must("run", "the command")
 		s := Step{
 			Line:    item.line(),
@@ -312,7 +318,22 @@ func steps(v *value) []Step {
 				out.wrong("expected a regular expression in output, found %q: %v", s.Output, err)
 			}
 		}
+		s.Expires = expires(o)
 		all = append(all, s)
 	}
 	return all
+}
+
+// expires is how long a step waits for its approval; 0: it asks for none.
+func expires(o *object) time.Duration {
+	asks, within := o.get("approval"), o.get("expires")
+	switch {
+	case asks == nil && within == nil:
+		return 0
+	case asks == nil:
+		within.wrong("expected approval: ask beside expires, found none")
+		return 0
+	}
+	asks.choice("ask")
+	return o.must("expires", "how long it waits until a person approves; nobody in time stops the plan").duration()
 }

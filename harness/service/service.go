@@ -320,6 +320,8 @@ type Step struct {
 	Timeout time.Duration
 	Again   string // safe, refuse
 	Output  string // a regular expression that its output must match; empty: none
+	// Expires: a person must approve it before it runs, within this time; 0: it asks nobody.
+	Expires time.Duration
 }
 
 // Instance is one running instance and how to reach it alone.

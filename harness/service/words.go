@@ -147,7 +147,7 @@ func (p *Plan) Evidence() evidence.Plan {
 		e.Before = append(e.Before, c.Words())
 	}
 	for _, s := range p.Steps {
-		e.Steps = append(e.Steps, evidence.PlanStep{Name: s.Name, Run: s.Run, Timeout: s.Timeout.Seconds(), Again: s.Again})
+		e.Steps = append(e.Steps, evidence.PlanStep{Name: s.Name, Run: s.Run, Timeout: s.Timeout.Seconds(), Again: s.Again, Expires: s.Expires.Seconds()})
 	}
 	for _, c := range p.After {
 		e.After = append(e.After, c.Words())

@@ -64,6 +64,7 @@ func (j *judging) clocks() Clocks {
 
 func (j *judging) speed() (Speed, *float64) {
 	s := Speed{Target: j.limit()}
+	s.People, s.Paused, _ = j.kept()
 	if j.watch == nil || j.refuses() != "" {
 		return s, nil
 	}

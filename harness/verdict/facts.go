@@ -40,6 +40,9 @@ type Facts struct {
 	locks      []taken             // in the order in which operators came
 	beside     []step              // that a second operator began
 	alerts     []mark              // those raised
+	people     []span              // in which the drill waited for people
+	waiting    *span               // in which it waits; nil: it does not
+	aborted    *evidence.Approval  // who aborted it; nil: nobody did
 	faults     map[string]*fault   // by name and what it is of
 	faulted    []string            // keys of faults, in order
 	chunks     []numbered[evidence.Chunk]
@@ -166,6 +169,8 @@ func (f *Facts) Add(e evidence.Event) {
 			}
 			f.alerts = append(f.alerts, mark{t: t, n: e.N, text: text})
 		}
+	case e.Approval != nil:
+		f.addApproval(e.N, t, e.Approval)
 	case e.Fault != nil:
 		f.addFault(e.N, t, e.Fault)
 	case e.Schema != nil:

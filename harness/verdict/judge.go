@@ -56,7 +56,7 @@ func Judge(f *Facts) Verdict {
 	for _, p := range v.Promises {
 		v.Complete = v.Complete && (p.State == Kept || p.State == NotApplicable)
 	}
-	v.Because = j.because(v) + j.unlikeProduction()
+	v.Because = j.because(v) + j.waited(v.Speed) + j.unlikeProduction()
 	j.expected(&v)
 	return v
 }
@@ -205,12 +205,15 @@ func (j *judging) stopped() string {
 		phase = " in the phase " + f.phases[len(f.phases)-1].name
 	}
 	switch {
-	case f.end != nil && f.end.How == "complete" && f.cut == nil:
+	case f.end != nil && f.end.How == "complete" && f.cut == nil && f.aborted == nil:
 		return ""
 	case f.end != nil && f.cut == nil:
-		how := map[string]string{"interrupted": "was interrupted", "broke": "broke"}[f.end.How]
+		how := map[string]string{"interrupted": "was interrupted", "aborted": "was aborted", "broke": "broke"}[f.end.How]
 		if how == "" {
 			how = "ended as " + f.end.How
+		}
+		if a := f.aborted; a != nil && f.end.How != "aborted" {
+			how += ", although it was aborted by " + a.By
 		}
 		return fmt.Sprintf("the run %s%s, %s after its start%s", how, phase, at(f.last), because(f.end.Why))
 	case f.cut != nil:

@@ -84,11 +84,20 @@ func isInTime(j *judging) result {
 		if took > within {
 			r = result{state: Broken, finding: fmt.Sprintf("restored only after %s, and %s are promised", length(took), limit(within)),
 				evidence: j.watch.shows(j.restoredAt, true)}
+			if _, paused, ns := j.kept(); took-paused <= within {
+				// Whether it would have been in time without the order, nobody has seen.
+				r.state, r.evidence = Unjudged, ns
+				r.finding += fmt.Sprintf(", and an order to pause took %s of it", length(paused))
+			}
 		}
 		return r
 	}
 	watched := (j.end - j.watch.decided).seconds()
+	_, paused, _ := j.kept()
 	switch {
+	case paused > 0 && watched-paused < within:
+		return result{state: Unjudged, finding: fmt.Sprintf("watching ended %s after the decision, of which an order to pause took %s, before %s had passed without it",
+			length(watched), length(paused), limit(within))}
 	case watched < within:
 		return result{state: Unjudged, finding: fmt.Sprintf("watching ended %s after the decision, before the %s had passed", length(watched), limit(within))}
 	case j.whole == unknown:

@@ -81,6 +81,10 @@ type Speed struct {
 	Users    *float64 `json:"users"`     // decided -> users restored
 	FirstBad *float64 `json:"first_bad"` // first bad -> restored
 	Target   float64  `json:"target"`
+	// People is how long people kept the rollback waiting, from the decision until the command returned: by an order to pause,
+	// or before they approved. It is part of the others, never taken off. Paused is the part that an order to pause took.
+	People float64 `json:"people,omitempty"`
+	Paused float64 `json:"paused,omitempty"`
 }
 
 // Shares have fixed denominators: {so many, of so many}. Not checked counts as not kept.

@@ -1,0 +1,66 @@
+package verdict
+
+import (
+	"fmt"
+
+	"backout/harness/evidence"
+)
+
+const pausedText, approvalText = "paused", "approval"
+
+// addApproval folds what people ordered, and when the drill waited for them.
+func (f *Facts) addApproval(n int64, t tick, a *evidence.Approval) {
+	switch a.Event {
+	case evidence.ApprovalWaits:
+		f.waiting = &span{from: t, n: n, text: pausedText}
+	case evidence.ApprovalAsked:
+		f.waiting = &span{from: t, n: n, text: approvalText}
+	case evidence.ApprovalGoesOn, evidence.ApprovalApproved, evidence.ApprovalRefused, evidence.ApprovalExpired:
+		if w := f.waiting; w != nil {
+			w.to = t
+			f.people, f.waiting = append(f.people, *w), nil
+		}
+	case evidence.ApprovalAborted:
+		if f.aborted == nil {
+			f.aborted = a
+		}
+	}
+}
+
+// kept is how many seconds people kept the rollback waiting, from the decision until the last command returned, and how many
+// of them an order to pause took. After that a wait delays the harness alone: what users have is observed all the same.
+func (j *judging) kept() (people, paused float64, ns []int64) {
+	f := j.f
+	from, decided := f.clock(evidence.ClockDecided)
+	if !decided {
+		return 0, 0, nil
+	}
+	to := f.clockOr(evidence.ClockCommandReturned, f.last)
+	all := f.people
+	if f.waiting != nil {
+		open := *f.waiting
+		open.to = f.last
+		all = append(all[:len(all):len(all)], open)
+	}
+	var sum, held tick
+	for _, s := range all {
+		took := min(s.to, to) - max(s.from, from)
+		if took <= 0 {
+			continue
+		}
+		sum += took
+		if s.text == pausedText {
+			held += took
+			ns = append(ns, s.n)
+		}
+	}
+	return rounded(sum.seconds()), rounded(held.seconds()), ns
+}
+
+// waited says in the headline what people took of the time, since the speed alone does not.
+func (j *judging) waited(s Speed) string {
+	if s.People == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" People kept it waiting for %s of the time since the decision.", length(s.People))
+}

@@ -37,10 +37,14 @@ type Options struct {
 
 // Begun is a drill that has begun: how to watch and to steer it.
 type Begun struct {
-	Spec   *Spec
-	Dir    string        // of the run
-	Log    *evidence.Log // to be tapped
+	Name   string // for a folder: Spec.Short
+	Title  string // the scenario's
+	Dir    string // of the run
 	Handle *Handle
+	Run    *evidence.Run                // the first event, which the tap does not see any more
+	Tap    func(f func(evidence.Event)) // as evidence.Log's
+	Now    func() evidence.Offset
+	Replay float64 // it is one, and so many times as fast as the drill was; 0: it is a drill
 }
 
 // Progress is one line of what a drill tells while it runs.
@@ -117,13 +121,13 @@ func (d *Drill) Deploy(ctx context.Context) error {
 		if err := d.provision(ctx); err != nil {
 			return err
 		}
-		if err := d.handle.hold(ctx, "the baseline"); err != nil {
+		if err := d.hold(ctx, "baseline"); err != nil {
 			return err
 		}
 		if err := d.baseline(ctx); err != nil {
 			return fmt.Errorf("baseline: %w", err)
 		}
-		if err := d.handle.hold(ctx, "the deploy of "+d.spec.Bad.Name); err != nil {
+		if err := d.hold(ctx, "deploy"); err != nil {
 			return err
 		}
 		return d.deploy(ctx)
@@ -147,14 +151,14 @@ func (d *Drill) RollBack(ctx context.Context) error {
 		return err
 	}
 	return d.guard(ctx, func(ctx context.Context) error {
-		if err := d.handle.hold(ctx, "the rollback"); err != nil {
+		if err := d.hold(ctx, "rollback"); err != nil {
 			return err
 		}
 		if err := d.rollBack(ctx); err != nil {
 			return fmt.Errorf("roll back: %w", err)
 		}
 		if d.refused == nil {
-			if err := d.handle.hold(ctx, "watching until service is restored"); err != nil {
+			if err := d.hold(ctx, "watch"); err != nil {
 				return err
 			}
 			if err := d.watch(ctx); err != nil {
@@ -164,7 +168,7 @@ func (d *Drill) RollBack(ctx context.Context) error {
 				return fmt.Errorf("let clients come back: %w", err)
 			}
 		}
-		if err := d.handle.hold(ctx, "the quiet point, at which arrivals stop"); err != nil {
+		if err := d.hold(ctx, "quiet"); err != nil {
 			return err
 		}
 		if err := d.quiet(ctx); err != nil {
@@ -175,6 +179,23 @@ func (d *Drill) RollBack(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// hold keeps the drill waiting before a phase, as long as people have paused it.
+func (d *Drill) hold(ctx context.Context, phase string) error {
+	return d.handle.hold(ctx, boundaries(d.spec.Bad.Name)[phase])
+}
+
+// boundaries are the phases before which a drill can be held, and how people are told. Between the quiet point and the audit it
+// is not: how long arrivals stop is a stated window.
+func boundaries(release string) map[string]string {
+	return map[string]string{
+		"baseline": "the baseline",
+		"deploy":   "the deploy of " + release,
+		"rollback": "the rollback",
+		"watch":    "watching until service is restored",
+		"quiet":    "the quiet point, at which arrivals stop",
+	}
 }
 
 // guard keeps the first error of a phase: Finish says with it that the harness broke, or was interrupted.

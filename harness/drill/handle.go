@@ -71,10 +71,10 @@ func newHandle(end func(error), tell func(text string)) *Handle {
 }
 
 // begin lets orders be given: from now on they can be written down.
-func (h *Handle) begin(log *evidence.Log) {
+func (h *Handle) begin(put func(evidence.Kind), clean func(string) string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.put, h.clean = func(k evidence.Kind) { log.Put(k) }, log.Clean
+	h.put, h.clean = put, clean
 }
 
 // finish refuses all orders from now on.

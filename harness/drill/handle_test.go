@@ -31,7 +31,7 @@ func steered(t *testing.T) (h *Handle, ctx context.Context, written func() []str
 		}
 	})
 	log.Hide("sesame")
-	h.begin(log)
+	h.begin(func(k evidence.Kind) { log.Put(k) }, log.Clean)
 	return h, ctx, func() (all []string) {
 		for len(events) > 0 {
 			all = append(all, <-events)

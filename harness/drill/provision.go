@@ -58,14 +58,14 @@ func (d *Drill) open() error {
 	})
 	d.run = run
 	d.log.Put(run)
-	d.handle.begin(d.log)
-	silent, err := d.handle.listen(filepath.Base(d.spec.Short()), d.dir)
+	d.handle.begin(func(k evidence.Kind) { d.log.Put(k) }, d.log.Clean)
+	silent, err := d.handle.listen(d.spec.Short(), d.dir)
 	if err != nil {
 		return err
 	}
 	d.onExit(func(context.Context) error { d.handle.finish(); return silent() })
 	if d.o.Begun != nil {
-		d.o.Begun(Begun{Spec: d.spec, Dir: d.dir, Log: d.log, Handle: d.handle})
+		d.o.Begun(Begun{Name: d.spec.Short(), Title: d.spec.Name, Dir: d.dir, Handle: d.handle, Run: run, Tap: d.log.Tap, Now: d.log.Now})
 	}
 	return nil
 }

@@ -311,33 +311,33 @@ type liveUnit struct {
 
 // liveView is what the templates of the parts see.
 type liveView struct {
-	About             []string
-	Clock             string
-	Percent           int
-	Says              string // what it does: the headline, with how users fare
-	Fails             string
-	Units             []liveUnit
-	ToGo              string
-	Figures           []figure
-	Reasons           []liveLine
-	TL                timeline
-	TLStyle           template.CSS
-	Lanes             []lane
-	Nows              []liveNow
-	Future            template.CSS
-	NowAt             template.CSS
-	Health            []liveHealth
-	Steps             []liveStep
-	Impact            []liveImpact
-	ImpactSays        string
-	Alerts            []liveAlert
-	AlertsSay         string
-	Feed              []liveLine
-	Older             int
-	Open              []liveLine
-	LastEvent         string
-	Skipped           string
-	Usually           string
+	About      []string
+	Clock      string
+	Percent    int
+	Says       string // what it does: the headline, with how users fare
+	Fails      string
+	Units      []liveUnit
+	ToGo       string
+	Figures    []figure
+	Reasons    []liveLine
+	TL         timeline
+	TLStyle    template.CSS
+	Lanes      []lane
+	Nows       []liveNow
+	Future     template.CSS
+	NowAt      template.CSS
+	Health     []liveHealth
+	Steps      []liveStep
+	Impact     []liveImpact
+	ImpactSays string
+	Alerts     []liveAlert
+	AlertsSay  string
+	Feed       []liveLine
+	Older      int
+	Open       []liveLine
+	LastEvent  string
+	Skipped    string
+	Usually    string
 }
 
 type liveNow struct {
@@ -394,7 +394,7 @@ type LiveShell struct {
 	At     int64 // the version of the parts
 	Assets string
 	Orders []LiveOrder
-	Steer  string // why no orders can be given; empty: they can
+	Replay string // how many times as fast as it was; empty: it is no replay
 	Drills []LiveDrill
 }
 
@@ -1251,4 +1251,11 @@ func (l *Live) now(plot string, m *Model) [][2]string {
 		return [][2]string{{"now", count(n)}}
 	}
 	return nil
+}
+
+// Line says in one line what the drill does.
+func (l *Live) Line(now float64) string {
+	v := &liveView{}
+	l.progress(v, l.model(now), now)
+	return fmt.Sprintf("%d%s%% done. %s", v.Percent, nbsp, v.Says)
 }

@@ -94,6 +94,7 @@ func controls(ctx context.Context, paths []string, f flags, mutants int, only st
 	if err != nil {
 		return err
 	}
+	defer show.after()
 	if err := conclude(ctx, set, f, results, show); err != nil {
 		if code, is := err.(exit); !is || code.text != "" || code.code == verdict.ExitBroke {
 			return err

@@ -32,6 +32,7 @@ type progress struct {
 	pace   pace // of the drills that ran side by side; none: of at most one
 	stop   chan struct{}
 	done   sync.WaitGroup
+	after  func() // ends what goes on until the reports are written
 }
 
 func newProgress(out *os.File, asJSON, prefix bool) *progress {

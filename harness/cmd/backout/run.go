@@ -32,6 +32,7 @@ type flags struct {
 	json               bool
 	postgres           string
 	fetch              bool
+	serve              string      // HOST:PORT of the live page; empty: none
 	place              drill.Place // of a cluster that exists
 }
 
@@ -69,6 +70,7 @@ func (f *flags) addRun(c *cobra.Command) {
 	c.Flags().StringVar(&f.name, "name", "", "name of the set's folder; the default is taken from what is run")
 	c.Flags().StringVar(&f.history, "history", "", placeText+" to which the runs are added; REPORTS/history unless given")
 	c.Flags().BoolVar(&f.json, "json", false, "progress and results as lines of JSON on standard output")
+	c.Flags().StringVar(&f.serve, "serve", "", "HOST:PORT on which the drills are shown and steered while they run, such as 127.0.0.1:0; what other machines reach needs the token that is printed")
 	c.Flags().StringVar(&f.postgres, "postgres", "", "folder of PostgreSQL's programs; found by itself when not given")
 	c.Flags().StringVar(&f.place.Context, "context", "", "of a cluster that exists: the kubeconfig's context; the current one is never taken by itself")
 	c.Flags().StringVar(&f.place.Namespace, "namespace", "", "of a cluster that exists: the namespace of the drill, which carries backout.io/drills=permitted")
@@ -114,6 +116,7 @@ func run(ctx context.Context, paths []string, f flags) error {
 	if err != nil {
 		return err
 	}
+	defer show.after()
 	return conclude(ctx, set, f, results, show)
 }
 
@@ -146,6 +149,9 @@ func runSet(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 	o.Tracer = tracer
 	show := newProgress(os.Stdout, f.json, len(all) > 1 && f.parallel > 1)
 	o.Tell = show.tell
+	if show.after, err = f.live(o.Set, len(all) == 1, &o.Options, show); err != nil {
+		return broke(err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return broke(err)

@@ -1,0 +1,299 @@
+package live
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"backout/harness/drill"
+	"backout/harness/evidence"
+	"backout/harness/report"
+)
+
+const (
+	every         = 500 * time.Millisecond // a page is rendered at most so often, once for all who look at it
+	timelineEvery = 4                      // the timeline, which is most of it, at every so many renderings
+	gentle        = 20                     // and no more of the time than one part in so many
+	reportFile    = "report.html"
+)
+
+// page is one drill: what was seen of it, rendered once for all viewers.
+type page struct {
+	Name  string // in addresses
+	Title string
+	dir   string
+	now   func() evidence.Offset
+	state func() drill.State // what can be ordered
+	do    func(drill.Order) (string, error)
+	queue queue
+	pull  func() ([]evidence.Event, error) // asks for what is new, beside the queue; may be nil
+
+	mu       sync.Mutex
+	live     *report.Live
+	room     []evidence.Event
+	parts    map[string]versioned
+	order    []string
+	at       int64 // the version of the newest part
+	frame    []byte
+	frames   int
+	rendered time.Time
+	cost     time.Duration // of a rendering, lately
+	broken   string        // why the page cannot go on
+	orders   string        // as JSON, last sent
+	ended    bool          // the report is there
+	viewers  map[*viewer]bool
+
+	remote *remote // of a drill in another process; nil: it is one of this process, or a replay
+	replay float64 // how many times as fast as it was; 0: it is no replay
+}
+
+type versioned struct {
+	html string
+	at   int64
+}
+
+// viewer is one browser that looks at a page.
+type viewer struct {
+	wake chan struct{} // has room for one: who is late misses renderings, and never the newest
+	seen int64
+}
+
+// frame is what viewers are sent.
+type frame struct {
+	At     int64             `json:"at"`
+	Parts  []report.Part     `json:"parts,omitempty"`
+	Cannot map[string]string `json:"cannot"` // orders that cannot be given, and why
+	End    string            `json:"end,omitempty"`
+}
+
+func newPage(name, title, dir string) (*page, error) {
+	l, err := report.NewLive()
+	if err != nil {
+		return nil, err
+	}
+	return &page{Name: name, Title: title, dir: dir, live: l, parts: map[string]versioned{}, viewers: map[*viewer]bool{}}, nil
+}
+
+// tick takes in what is new, and renders it when somebody looks.
+func (p *page) tick() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.takeIn()
+	if len(p.viewers) > 0 {
+		p.render()
+	}
+}
+
+// takeIn gives the page the events that are new. The caller holds the lock.
+func (p *page) takeIn() {
+	events, lost := p.queue.take(p.room)
+	for _, e := range events {
+		p.live.Add(e)
+	}
+	p.live.Skip(lost)
+	clear(events)
+	p.room = events[:0]
+	if p.pull != nil && p.broken == "" {
+		more, err := p.pull()
+		for _, e := range more {
+			p.live.Add(e)
+		}
+		if err != nil {
+			p.broken = err.Error()
+		}
+	}
+	if !p.ended && p.live.Ended() {
+		p.ended = reported(p.dir)
+	}
+}
+
+// reported says whether a report is there, to its last line: its writer may not have finished yet.
+func reported(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, reportFile))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() < 64 {
+		return false
+	}
+	tail := make([]byte, 64)
+	if _, err := f.ReadAt(tail, info.Size()-64); err != nil {
+		return false
+	}
+	return bytes.HasSuffix(bytes.TrimSpace(tail), []byte("</html>"))
+}
+
+// render makes the newest parts and wakes who looks. The caller holds the lock.
+func (p *page) render() {
+	since := time.Since(p.rendered)
+	if since < every-50*time.Millisecond || since < gentle*p.cost {
+		return
+	}
+	begun := time.Now()
+	withTimeline := p.frames%timelineEvery == 0 || p.live.Ended()
+	p.frames++
+	parts, err := p.live.Parts(float64(p.now()), withTimeline)
+	if err != nil {
+		parts = nil
+		p.broken = err.Error()
+	}
+	parts = append(parts, report.Part{ID: "watching", HTML: template.HTMLEscapeString(people(len(p.viewers)))})
+	p.send(parts)
+	p.rendered = time.Now()
+	p.cost = (p.cost + time.Since(begun)) / 2
+}
+
+// send notes which parts have changed and wakes who looks. The caller holds the lock.
+func (p *page) send(parts []report.Part) {
+	f := frame{At: p.at + 1, Cannot: p.cannot()}
+	for _, part := range parts {
+		was, known := p.parts[part.ID]
+		if known && was.html == part.HTML {
+			continue
+		}
+		if !known {
+			p.order = append(p.order, part.ID)
+		}
+		p.parts[part.ID] = versioned{part.HTML, p.at + 1}
+		f.Parts = append(f.Parts, part)
+	}
+	if p.ended {
+		f.End = reportFile
+	}
+	orders, _ := json.Marshal(f.Cannot) // a map of strings
+	if len(f.Parts) == 0 && string(orders) == p.orders && !p.ended {
+		return
+	}
+	p.orders = string(orders)
+	p.at++
+	p.frame = encode(f)
+	for v := range p.viewers {
+		select {
+		case v.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// cannot says of each order that cannot be given why. The caller holds the lock.
+func (p *page) cannot() map[string]string {
+	none := func(why string) map[string]string {
+		all := map[string]string{}
+		for _, name := range drill.OrderNames() {
+			all[name] = why
+		}
+		return all
+	}
+	switch {
+	case p.live.Ended():
+		return none("the drill is over")
+	case p.state == nil:
+		return none(cmp.Or(p.broken, "it cannot be steered from here"))
+	}
+	return p.state().Cannot
+}
+
+// since is all that has changed after a version, as JSON: what everybody gets, or more for who is late.
+func (p *page) since(seen int64) (data []byte, at int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if seen == p.at-1 && p.frame != nil {
+		return p.frame, p.at
+	}
+	f := frame{At: p.at, Cannot: p.cannot()}
+	for _, id := range p.order {
+		if v := p.parts[id]; v.at > seen {
+			f.Parts = append(f.Parts, report.Part{ID: id, HTML: v.html})
+		}
+	}
+	if p.ended {
+		f.End = reportFile
+	}
+	return encode(f), p.at
+}
+
+// encode writes a frame on one line. It is data for a script, and not a page.
+func encode(f frame) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(f) // strings and numbers alone
+	return bytes.TrimSpace(b.Bytes())
+}
+
+// whole is every part as of now.
+func (p *page) whole() (parts map[string]template.HTML, at int64, cannot map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.takeIn()
+	p.frames = 0 // with the timeline
+	p.render()
+	parts = map[string]template.HTML{}
+	for id, v := range p.parts {
+		parts[id] = template.HTML(v.html) // rendered by html/template
+	}
+	return parts, p.at, p.cannot()
+}
+
+func (p *page) join(seen int64) *viewer {
+	v := &viewer{wake: make(chan struct{}, 1), seen: seen}
+	v.wake <- struct{}{} // what has come since its page was made
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.viewers[v] = true
+	return v
+}
+
+func (p *page) leave(v *viewer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.viewers, v)
+}
+
+func (p *page) over() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
+// says is one line about the drill, for the list of drills.
+func (p *page) says() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return "ended; its report is here"
+	}
+	if p.broken != "" {
+		return p.broken
+	}
+	return p.live.Line(float64(p.now()))
+}
+
+func people(n int) string {
+	if n == 1 {
+		return "1 person is watching."
+	}
+	return fmt.Sprintf("%d people are watching.", n)
+}
+
+func orderButtons(cannot map[string]string) []report.LiveOrder {
+	all := []report.LiveOrder{
+		{Name: drill.Resume, Label: "Continue", Hint: "With what it is held before"},
+		{Name: drill.Pause, Label: "Pause", Hint: "Before the next step or phase"},
+		{Name: drill.Abort, Label: "Abort …", Hint: "Asks for a reason"},
+		{Name: drill.Approve, Label: "Approve", Hint: "The step that waits"},
+	}
+	for i := range all {
+		all[i].Cannot = cannot[all[i].Name]
+	}
+	return slices.Clip(all)
+}

@@ -187,5 +187,8 @@ func (r *Replay) end(err error) error {
 		how = &evidence.End{How: "aborted", Why: fmt.Sprintf("by %s: %s", a.By, a.Why)}
 	}
 	r.put(r.Now(), how)
+	if why := context.Cause(r.life); why != nil {
+		return why // whatever that looked like where it waited
+	}
 	return err
 }

@@ -1,0 +1,292 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// chromium starts the machine's browser, or says why the test is left out.
+func chromium(t *testing.T) context.Context {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("no Chromium here: the live page is not looked at in a browser (apt-get install chromium)")
+	}
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
+		chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("hide-scrollbars", true))
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox)
+	}
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	ctx, end := chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {})) // of events that it does not know
+	t.Cleanup(end)
+	if err := chromedp.Run(ctx); err != nil {
+		t.Fatalf("start %s: %v", path, err)
+	}
+	return ctx
+}
+
+// tab is a page in the browser, and what the browser had to say of it.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	said     []string // errors and warnings of the console
+	requests []string
+}
+
+func (s *Server) browse(t *testing.T, browser context.Context, width, height int64, dark bool) *tab {
+	t.Helper()
+	ctx, end := chromedp.NewContext(browser)
+	t.Cleanup(end)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	t.Cleanup(cancel)
+	b := &tab{t: t, ctx: ctx}
+	chromedp.ListenTarget(ctx, func(ev any) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		switch e := ev.(type) {
+		case *runtime.EventExceptionThrown:
+			b.said = append(b.said, e.ExceptionDetails.Error())
+		case *runtime.EventConsoleAPICalled:
+			text := "console." + string(e.Type)
+			for _, a := range e.Args {
+				text += " " + string(a.Value)
+			}
+			b.said = append(b.said, text)
+		case *log.EventEntryAdded:
+			b.said = append(b.said, fmt.Sprintf("%s: %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL))
+		case *network.EventRequestWillBeSent:
+			b.requests = append(b.requests, e.Request.URL)
+		}
+	})
+	scheme := "light"
+	if dark {
+		scheme = "dark"
+	}
+	b.do(log.Enable(), network.Enable(),
+		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
+		emulation.SetDeviceMetricsOverride(width, height, 1, false),
+		chromedp.Navigate(s.URL()))
+	return b
+}
+
+func (b *tab) do(actions ...chromedp.Action) {
+	b.t.Helper()
+	if err := chromedp.Run(b.ctx, actions...); err != nil {
+		b.t.Fatalf("%v\nthe console said %q", err, b.said)
+	}
+}
+
+func (b *tab) ask(js string) (answer string) {
+	b.t.Helper()
+	b.do(chromedp.Evaluate("String("+js+")", &answer))
+	return answer
+}
+
+// until waits for something on the page.
+func (b *tab) until(js string) {
+	b.t.Helper()
+	for stop := time.Now().Add(25 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		is := false
+		err := chromedp.Run(b.ctx, chromedp.Evaluate("!!("+js+")", &is)) // it fails while the page becomes another one
+		if is && err == nil {
+			return
+		}
+		if time.Now().After(stop) {
+			b.t.Fatalf("waited for %s: %v; the headline is %q, the console said %q", js, err, b.ask(`document.querySelector("h1")?.textContent`), b.said)
+		}
+	}
+}
+
+// headline waits for words in the headline.
+func (b *tab) headline(words string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf(`document.querySelector("#headline")?.textContent.includes(%q)`, words))
+}
+
+// reach presses Tab until the focus is where it should be, as somebody does who has no pointer.
+func (b *tab) reach(selector string) {
+	b.t.Helper()
+	for range 60 {
+		if b.ask(fmt.Sprintf("document.activeElement?.matches(%q)", selector)) == "true" {
+			return
+		}
+		b.do(chromedp.KeyEvent(kb.Tab))
+	}
+	b.t.Fatalf("Tab does not lead to %s", selector)
+}
+
+// order gives an order with the keyboard alone.
+func (b *tab) order(name, by, why string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf(`!document.querySelector('[data-order=%s]').hasAttribute("aria-disabled")`, name))
+	b.reach("[data-order=" + name + "]")
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.until(`document.getElementById("ask").open`)
+	if b.ask(`document.querySelector("[name=by]").value`) == "" {
+		b.reach("[name=by]")
+		b.do(chromedp.KeyEvent(by))
+	}
+	b.reach("[name=why]")
+	b.do(chromedp.KeyEvent(why))
+	b.reach("#ask-do")
+	b.do(chromedp.KeyEvent(kb.Enter))
+	b.until(`!document.getElementById("ask").open`)
+}
+
+// clean fails when the console said anything, or when anything was asked of somebody else.
+func (b *tab) clean(s *Server) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.said) > 0 {
+		b.t.Errorf("the console said %q", b.said)
+	}
+	own := strings.TrimSuffix(s.URL(), "/")
+	for _, url := range b.requests {
+		if !strings.HasPrefix(url, own+"/") && !strings.HasPrefix(url, "data:") {
+			b.t.Errorf("the page asked for %s", url)
+		}
+	}
+	if len(b.requests) < 4 {
+		b.t.Errorf("saw the requests %q only", b.requests)
+	}
+}
+
+// fits fails when the page is wider than the window.
+func (b *tab) fits() {
+	b.t.Helper()
+	if wide := b.ask(`[...document.querySelectorAll("body *")].filter(x => x.getBoundingClientRect().right > innerWidth + 1 && !x.closest(".clip, .tl-under, .tl-over, .vh, .wide")).map(x => x.outerHTML.slice(0, 120)).slice(0, 3).join("\n")`); wide != "" {
+		b.t.Errorf("wider than the window:\n%s", wide)
+	}
+	if over := b.ask("document.documentElement.scrollWidth - innerWidth"); over > "0" {
+		b.t.Errorf("the page scrolls sideways by %s", over)
+	}
+}
+
+// picture keeps a screenshot where BACKOUT_PICTURES says so, for people.
+func (b *tab) picture(name string) {
+	b.t.Helper()
+	dir := os.Getenv("BACKOUT_PICTURES")
+	if dir == "" {
+		return
+	}
+	var png []byte
+	b.do(chromedp.CaptureScreenshot(&png))
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// A drill from its beginning to its end in a real browser, steered by the keyboard alone: paused, resumed, approved; then the
+// page is the report. Another is aborted in a dark and narrow window.
+func TestTheLivePageInABrowser(t *testing.T) {
+	browser := chromium(t)
+	t.Run("paused, resumed and approved", func(t *testing.T) {
+		s, r, run := played(t, 8, "127.0.0.1:0")
+		if err := r.Asks(3, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		b := s.browse(t, browser, 1440, 1000, false)
+		b.until(`document.querySelector("[data-order=approve]").getAttribute("aria-disabled") === "true"`)
+		if why := b.ask(`document.getElementById("hint-approve").textContent`); why != "nothing waits for approval" {
+			t.Errorf("a button that cannot be pressed says %q", why)
+		}
+		b.order("pause", "ada", "look at the baseline")
+		ended := run()
+		b.headline("It is paused before the baseline")
+		places := `[...document.querySelectorAll("[data-order]")].map(x => x.dataset.order + "@" + Math.round(x.getBoundingClientRect().left)).join(" ")`
+		before := b.ask(places)
+		b.order("resume", "ada", "")
+		b.headline("It waits for approval of step 3")
+		if after := b.ask(places); after != before || !strings.HasPrefix(after, "resume@") {
+			t.Errorf("the buttons have moved from %s to %s", before, after)
+		}
+		b.fits()
+		b.do(chromedp.Click("label:has(#zoom-rollback)"))
+		b.until(`document.querySelector("#clock").textContent !== ` + fmt.Sprintf("%q", b.ask(`document.querySelector("#clock").textContent`)))
+		if b.ask(`document.getElementById("zoom-rollback").checked`) != "true" {
+			t.Error("what was chosen in the timeline was lost when it was drawn anew")
+		}
+		b.do(chromedp.Click("label:has(#zoom-all)"))
+		b.picture("live")
+		late := s.browse(t, browser, 1440, 1000, false)
+		late.until(`document.getElementById("feed").textContent.includes("Phase: provision")`)
+		late.until(`document.getElementById("feed").textContent.includes("ada ordered a pause, look at the baseline")`)
+		b.order("approve", "ada", "harm was seen")
+		for _, x := range []*tab{b, late} {
+			x.until(`location.pathname.endsWith("/replay/report.html") && document.querySelector("#verdict")`)
+			x.clean(s)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("aborted, dark and narrow", func(t *testing.T) {
+		s, r, run := played(t, 8, "127.0.0.1:0")
+		if err := r.Asks(2, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		ended := run()
+		b := s.browse(t, browser, 400, 900, true)
+		b.headline("It waits for approval of step 2")
+		if ground := b.ask(`getComputedStyle(document.body).backgroundColor`); ground != "rgb(20, 23, 26)" {
+			t.Errorf("the ground is %s in the dark", ground)
+		}
+		b.fits()
+		b.picture("live-dark-400")
+		b.order("abort", "grace", "the wrong drill")
+		if err := <-ended; err == nil || err.Error() != "aborted by grace: the wrong drill" {
+			t.Errorf("it ended with %v", err)
+		}
+		b.until(`location.pathname.endsWith("/replay/report.html") && document.querySelector("#verdict")`)
+		b.clean(s)
+	})
+}
+
+// The control of what is said of console and network above: a page that does such things is seen to.
+func TestABrowserSaysWhatAPageDoes(t *testing.T) {
+	browser := chromium(t)
+	s, _, _ := played(t, 1, "127.0.0.1:0")
+	b := s.browse(t, browser, 400, 900, false)
+	b.until(`document.querySelector("#headline")`)
+	b.do(chromedp.Evaluate(`fetch("http://127.0.0.1:1/").catch(() => console.error("seen")); document.body.insertAdjacentHTML("beforeend", "<div style='width:900px'>wide</div>"); 0`, nil))
+	for stop := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		b.mu.Lock()
+		said := strings.Join(b.said, "\n")
+		b.mu.Unlock()
+		if strings.Contains(said, "seen") && strings.Contains(said, "Content Security Policy") {
+			break // the policy stops it before it leaves, and says so
+		}
+		if time.Now().After(stop) {
+			t.Fatalf("the console said only %q", said)
+		}
+	}
+	if b.ask("document.documentElement.scrollWidth > innerWidth") != "true" {
+		t.Error("a page that is too wide was not seen to be")
+	}
+}

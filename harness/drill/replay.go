@@ -13,7 +13,8 @@ import (
 )
 
 // Replay plays a saved run once more, as it was seen while it ran, for those who want to look at the live page or to practise
-// its orders. Orders act as they do on a drill: between steps and phases the replay waits. Nothing of it is written or judged.
+// its orders. Orders act as they do on a drill: between steps and phases the replay waits. What users and probes saw meanwhile
+// nobody knows, so its clock stands still then. Nothing of it is written or judged.
 type Replay struct {
 	events []evidence.Event
 	times  float64 // as fast as it was
@@ -22,7 +23,8 @@ type Replay struct {
 
 	mu    sync.Mutex
 	began time.Time
-	held  evidence.Offset // how long people have kept it waiting, on its clock
+	since time.Time     // people keep it waiting; zero: they do not
+	held  time.Duration // they have kept it waiting
 	n     int64
 	taps  []func(evidence.Event)
 }
@@ -86,7 +88,11 @@ func (r *Replay) now() evidence.Offset {
 	if r.began.IsZero() {
 		return 0
 	}
-	return evidence.Offset(time.Since(r.began).Seconds() * r.times)
+	ran := time.Since(r.began) - r.held
+	if !r.since.IsZero() {
+		ran -= time.Since(r.since)
+	}
+	return evidence.Offset(ran.Seconds() * r.times)
 }
 
 func (r *Replay) put(t evidence.Offset, k evidence.Kind) {
@@ -130,7 +136,6 @@ func (r *Replay) Run(ctx context.Context) error {
 			}
 		}
 		r.mu.Lock()
-		e.T += r.held
 		r.n++
 		e.N = r.n
 		for _, f := range r.taps {
@@ -163,13 +168,16 @@ func (r *Replay) boundary(e evidence.Event, run *evidence.Run) (before string, s
 	return "", 0
 }
 
-// wait does what may wait for people, and moves all that comes by as long.
+// wait does what may wait for people, while the clock stands still.
 func (r *Replay) wait(do func() error) error {
-	since := r.Now()
+	r.mu.Lock()
+	r.since = time.Now()
+	r.mu.Unlock()
 	err := do()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.held += r.now() - since
+	r.held += time.Since(r.since)
+	r.since = time.Time{}
 	return err
 }
 
@@ -177,7 +185,7 @@ func (r *Replay) wait(do func() error) error {
 func (r *Replay) left(t evidence.Offset) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return seconds(float64(t+r.held-r.now()) / r.times)
+	return seconds(float64(t-r.now()) / r.times)
 }
 
 func (r *Replay) end(err error) error {

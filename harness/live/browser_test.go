@@ -1,8 +1,14 @@
 package live
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -195,11 +201,52 @@ func (b *tab) picture(name string) {
 	if dir == "" {
 		return
 	}
-	var png []byte
-	b.do(chromedp.CaptureScreenshot(&png))
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
+	var shot []byte
+	b.do(chromedp.CaptureScreenshot(&shot))
+	picture, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
 		b.t.Fatal(err)
 	}
+	var small bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, fewColours(picture)); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), small.Bytes(), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// fewColours is a picture of the page in its 256 most frequent colours, which takes a third of the room.
+func fewColours(from image.Image) image.Image {
+	counts := map[color.RGBA]int{}
+	at := func(x, y int) color.RGBA {
+		r, g, b, _ := from.At(x, y).RGBA()
+		return color.RGBA{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), 255}
+	}
+	r := from.Bounds()
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		for x := r.Min.X; x < r.Max.X; x++ {
+			counts[at(x, y)]++
+		}
+	}
+	all := slices.SortedFunc(maps.Keys(counts), func(a, b color.RGBA) int {
+		return cmp.Or(counts[b]-counts[a], cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))
+	})
+	var few color.Palette
+	for _, c := range all[:min(len(all), 256)] {
+		few = append(few, c)
+	}
+	nearest := map[color.RGBA]uint8{}
+	for c := range counts {
+		nearest[c] = uint8(few.Index(c))
+	}
+	to := image.NewPaletted(r, few)
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		for x := r.Min.X; x < r.Max.X; x++ {
+			to.SetColorIndex(x, y, nearest[at(x, y)])
+		}
+	}
+	return to
 }
 
 // A drill from its beginning to its end in a real browser, steered by the keyboard alone: paused, resumed, approved; then the
@@ -211,7 +258,7 @@ func TestTheLivePageInABrowser(t *testing.T) {
 		if err := r.Asks(3, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		b := s.browse(t, browser, 1440, 1000, false)
+		b := s.browse(t, browser, 1440, 1360, false)
 		b.until(`document.querySelector("[data-order=approve]").getAttribute("aria-disabled") === "true"`)
 		if why := b.ask(`document.getElementById("hint-approve").textContent`); why != "nothing waits for approval" {
 			t.Errorf("a button that cannot be pressed says %q", why)
@@ -219,16 +266,16 @@ func TestTheLivePageInABrowser(t *testing.T) {
 		b.order("pause", "ada", "look at the baseline")
 		ended := run()
 		b.headline("It is paused before the baseline")
-		places := `[...document.querySelectorAll("[data-order]")].map(x => x.dataset.order + "@" + Math.round(x.getBoundingClientRect().left)).join(" ")`
+		places := `[...document.querySelectorAll("[data-order]")].map(x => x.dataset.order + "@" + Math.round(x.getBoundingClientRect().left + scrollX) + "," + Math.round(x.getBoundingClientRect().top + scrollY)).join(" ")`
 		before := b.ask(places)
+		b.do(chromedp.Click("label:has(#zoom-rollback)"))
 		b.order("resume", "ada", "")
 		b.headline("It waits for approval of step 3")
 		if after := b.ask(places); after != before || !strings.HasPrefix(after, "resume@") {
 			t.Errorf("the buttons have moved from %s to %s", before, after)
 		}
 		b.fits()
-		b.do(chromedp.Click("label:has(#zoom-rollback)"))
-		b.until(`document.querySelector("#clock").textContent !== ` + fmt.Sprintf("%q", b.ask(`document.querySelector("#clock").textContent`)))
+		b.until(`document.querySelector("#timeline").textContent.includes("decided")`) // it was drawn anew since
 		if b.ask(`document.getElementById("zoom-rollback").checked`) != "true" {
 			t.Error("what was chosen in the timeline was lost when it was drawn anew")
 		}

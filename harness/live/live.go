@@ -457,7 +457,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, dir, name string)
 	}
 	w.Header().Set("Content-Security-Policy", reportPolicy)
 	w.Header().Del("Cross-Origin-Opener-Policy") // which cannot be had with a sandbox
-	if !strings.HasSuffix(name, ".html") { // to be read, or kept
+	if !strings.HasSuffix(name, ".html") {       // to be read, or kept
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		if name == evidence.File {
 			w.Header().Set("Content-Type", "application/zstd")

@@ -618,9 +618,9 @@ func (l *Live) progress(v *liveView, m *Model, now float64) (horizon float64) {
 				case s != nil && s.done:
 					u.Class = "done"
 					lk := stepLook(s)
-					u.Icon, u.Text = lk.Icon, lk.Word+", "+seconds(max(s.seconds, s.to-s.from))
-					if s.outcome == evidence.StepSkipped {
-						u.Text = lk.Word
+					u.Icon, u.Text = lk.Icon, lk.Word
+					if s.outcome == evidence.StepOK {
+						u.Text = seconds(max(s.seconds, s.to-s.from))
 					}
 					if s.outcome != evidence.StepOK {
 						u.Class = "done bad"
@@ -1125,11 +1125,15 @@ func (l *Live) timeline(v *liveView, m *Model, now, horizon float64) {
 	v.NowAt = at(now)
 	v.Future = between(now, v.TL.Span+1)
 	wide := v.TL.Span
+	// Words stand left of what they name, where there is room: a letter is about 6 of the 640 pixels of the plot.
 	beside := func(text string, from, to float64, class, icon string) seg {
-		s := seg{Text: short(text, 56), Class: class + " end", Icon: icon, Style: at(from)}
-		if from < wide*0.35 {
-			s.Class, s.Style = class, at(to)
+		room := func(length float64) int { return max(int(length/wide*640/6)-3, 8) }
+		s := seg{Text: text, Class: class + " end", Icon: icon, Style: at(from)}
+		most := room(from)
+		if left, right := most, room(wide-to); len(text) > left && right > left {
+			s.Class, s.Style, most = class, at(to), right
 		}
+		s.Text = short(text, most)
 		return s
 	}
 	next := now

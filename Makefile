@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap drill-kind test test-kind bench bench-containers bench-kind lint build tools doctor clean sample sample-history
+.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers drill-kind test test-kind bench bench-containers bench-kind lint build tools doctor clean sample sample-history
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -136,6 +136,9 @@ show-6-gap: build tools tools-kubernetes ## 20 rollbacks by kubectl: status says
 	@rm -rf build/gap && for seed in $$(seq 1 20); do backout run features/kubernetes/rollout-undo.feature --env kind --seed $$seed --reports build/gap --name $$seed >/dev/null || exit $$?; done
 	@jq -r '.clocks | [.command_returned - .started, (if .last_bad_response then .last_bad_response - .command_returned else "never seen" end), .restored - .command_returned] | map(if type == "number" then . * 10 | round / 10 else . end) | @tsv' build/gap/*/verdict.json
 
+show-7-viewers: ## how late journeys begin while ten people look at the live page, against nobody, and nobody against nobody
+	go test -run '^$$' -bench 'TenViewers' -benchtime 1x -timeout 30m -v ./harness/live
+
 test: doctor ## the tests
 	go vet ./...
 	go test -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other
@@ -160,6 +163,7 @@ bench: build tools ## measure what the README claims, each beside its alternativ
 	$(BENCH) -bench 'ReportOfAnHour' ./harness/report
 	$(BENCH) -bench 'ProbeCost' ./harness/drill
 	$(BENCH) -bench 'HistoryPage' -count 3 ./harness/history
+	$(BENCH) -bench 'TenViewers' ./harness/live
 
 bench-containers: build tools images ## measure containers beside scripts that do the same by docker run
 	$(BENCH) -bench 'BesideDockerRun' -count 3 ./harness/environment/containers
@@ -185,6 +189,7 @@ sample-pages: build ## render the runs of `make sample` again, with pictures of 
 	@for name in fail pass inconclusive; do backout report build/sample/$$name >/dev/null && chromium --headless=new --no-sandbox \
 		--hide-scrollbars --force-device-scale-factor=0.8 --window-size=1180,840 --screenshot=reports/sample/$$name.png "file://$(CURDIR)/build/sample/$$name/report.html" 2>/dev/null || exit $$?; done
 	@cp build/sample/fail/* reports/sample/
+	BACKOUT_PICTURES=$(CURDIR)/reports/sample go test -count 1 -run 'InABrowser/approved' ./harness/live
 
 sample-history: build ## make the picture of the history's page anew, from a year of invented runs
 	@rm -rf build/history && backout history generate --history build/history --now 2026-11-26T12:00:00Z

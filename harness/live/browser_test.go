@@ -253,12 +253,12 @@ func fewColours(from image.Image) image.Image {
 // page is the report. Another is aborted in a dark and narrow window.
 func TestTheLivePageInABrowser(t *testing.T) {
 	browser := chromium(t)
-	t.Run("paused, resumed and approved", func(t *testing.T) {
+	t.Run("approved", func(t *testing.T) {
 		s, r, run := played(t, 8, "127.0.0.1:0")
 		if err := r.Asks(3, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		b := s.browse(t, browser, 1440, 1360, false)
+		b := s.browse(t, browser, 1440, 1700, false)
 		b.until(`document.querySelector("[data-order=approve]").getAttribute("aria-disabled") === "true"`)
 		if why := b.ask(`document.getElementById("hint-approve").textContent`); why != "nothing waits for approval" {
 			t.Errorf("a button that cannot be pressed says %q", why)
@@ -293,7 +293,7 @@ func TestTheLivePageInABrowser(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("aborted, dark and narrow", func(t *testing.T) {
+	t.Run("aborted", func(t *testing.T) {
 		s, r, run := played(t, 8, "127.0.0.1:0")
 		if err := r.Asks(2, time.Hour); err != nil {
 			t.Fatal(err)

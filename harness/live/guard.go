@@ -37,14 +37,14 @@ func same(a, b string) bool { return a != "" && subtle.ConstantTimeCompare([]byt
 func listen(addr string) (net.Listener, *guard, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--serve %s: expected HOST:PORT, such as 127.0.0.1:0: %w", addr, err)
+		return nil, nil, fmt.Errorf("serve at %s: expected HOST:PORT, such as 127.0.0.1:0: %w", addr, err)
 	}
 	if host == "" {
 		host = "127.0.0.1"
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
 	if err != nil {
-		return nil, nil, fmt.Errorf("--serve %s: %w", addr, err)
+		return nil, nil, fmt.Errorf("serve at %s: %w", addr, err)
 	}
 	at := l.Addr().(*net.TCPAddr)
 	g := &guard{bound: at.IP, hosts: map[string]bool{"localhost": true}, orders: newToken()}

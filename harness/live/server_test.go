@@ -295,7 +295,7 @@ func TestWhereItListens(t *testing.T) {
 			t.Errorf("%s: token %v, url %s", addr, g.token != "", g.url())
 		}
 	}
-	if _, _, err := listen("here"); err == nil || !strings.Contains(err.Error(), "--serve here: expected HOST:PORT") {
+	if _, _, err := listen("here"); err == nil || !strings.Contains(err.Error(), "serve at here: expected HOST:PORT") {
 		t.Errorf("found %v", err)
 	}
 }

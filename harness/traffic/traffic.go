@@ -44,6 +44,7 @@ type Config struct {
 	Tracer   trace.Tracer  // nil: trace ids without spans
 	// Step is the span of the rollback step that runs now, to which journeys are linked; nil: there is none.
 	Step func() trace.SpanContext
+	Late func(time.Duration) // of measurements: told how late each journey begins; nil: nobody asks
 }
 
 // What a dependant gets of the rate.
@@ -115,7 +116,7 @@ func New(c Config) (*Traffic, error) {
 		c.Step = func() trace.SpanContext { return trace.SpanContext{} }
 	}
 	t := &Traffic{
-		log: c.Log, tracer: c.Tracer, step: c.Step, timeout: c.Timeout, ledger: &Ledger{own: map[string]struct{}{}},
+		log: c.Log, tracer: c.Tracer, step: c.Step, timeout: c.Timeout, late: c.Late, ledger: &Ledger{own: map[string]struct{}{}},
 		calls: make(chan call, c.InFlight), slots: make(chan struct{}, c.InFlight),
 		stop: make(chan struct{}), detach: func() bool { return true },
 	}

@@ -4,9 +4,13 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,9 +22,9 @@ import (
 // steered is a drill that asks for approval and runs in another process, as orders find it.
 type steered struct {
 	machine
-	reports string
-	lines   chan string // what it prints
-	ended   chan error
+	folder string      // of the reports
+	lines  chan string // what it prints
+	ended  chan error
 }
 
 // steer starts the drill of notes, whose plan asks for approval here.
@@ -43,8 +47,8 @@ func steer(t *testing.T, args ...string) steered {
 	if err := os.WriteFile(plan, []byte(asks), 0o644); err != nil || asks == string(text) {
 		t.Fatalf("the plan does not ask: %v", err)
 	}
-	s := steered{machine: m, reports: filepath.Join(m.dir, "reports"), lines: make(chan string, 1000), ended: make(chan error, 1)}
-	c := m.command(append([]string{"run", filepath.Join(services, "notes.feature") + ":7", "--services", services, "--reports", s.reports, "--seed", "7", "--json"}, args...)...)
+	s := steered{machine: m, folder: filepath.Join(m.dir, "reports"), lines: make(chan string, 1000), ended: make(chan error, 1)}
+	c := m.command(append([]string{"run", filepath.Join(services, "notes.feature") + ":7", "--services", services, "--reports", s.folder, "--seed", "7", "--json"}, args...)...)
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +69,7 @@ func steer(t *testing.T, args ...string) steered {
 }
 
 // until reads what the drill prints up to a line with this in it.
-func (s steered) until(text string) {
+func (s steered) until(text string) (found string) {
 	s.t.Helper()
 	limit := time.After(3 * time.Minute)
 	for {
@@ -75,12 +79,59 @@ func (s steered) until(text string) {
 				s.t.Fatalf("the drill ended before it said %q", text)
 			}
 			if strings.Contains(line, text) {
-				return
+				return line
 			}
 		case <-limit:
 			s.t.Fatalf("the drill did not say %q within 3 minutes", text)
+			return ""
 		}
 	}
+}
+
+// page is the live page at an address, as a browser has it.
+type page struct {
+	t         *testing.T
+	url, text string // of the drill's page
+	token     string
+}
+
+func openPage(t *testing.T, url, run string) page {
+	t.Helper()
+	p := page{t: t, url: url + run + "/"}
+	answer, err := http.Get(p.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	found := regexp.MustCompile(`data-token="([^"]+)"`).FindSubmatch(text)
+	if err != nil || answer.StatusCode != http.StatusOK || found == nil {
+		t.Fatalf("%s: status %d, %v:\n%.500s", p.url, answer.StatusCode, err, text)
+	}
+	p.text, p.token = string(text), string(found[1])
+	return p
+}
+
+// order gives an order by the page and returns what it says.
+func (p page) order(form url.Values) (code int, text string) {
+	p.t.Helper()
+	form.Set("token", p.token)
+	r, err := http.NewRequest(http.MethodPost, p.url+"act", strings.NewReader(form.Encode()))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Origin", r.URL.Scheme+"://"+r.URL.Host)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	said, err := io.ReadAll(answer.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return answer.StatusCode, string(said)
 }
 
 // order gives an order as a person types it, and expects what it says.
@@ -100,7 +151,7 @@ func (s steered) end() (code int, v verdict.Verdict, people string) {
 	} else if err != nil {
 		s.t.Fatal(err)
 	}
-	dirs, err := filepath.Glob(filepath.Join(s.reports, "*"))
+	dirs, err := filepath.Glob(filepath.Join(s.folder, "*"))
 	if err != nil || len(dirs) != 1 {
 		s.t.Fatalf("expected one run, found %v (%v)", dirs, err)
 	}
@@ -128,7 +179,11 @@ func (s steered) end() (code int, v verdict.Verdict, people string) {
 // People steer a drill that runs in another process by what they type, and what they did is evidence.
 func TestADrillIsPausedAndApprovedFromTheTerminal(t *testing.T) {
 	t.Parallel()
-	s := steer(t)
+	s := steer(t, "--serve", "127.0.0.1:0")
+	live := regexp.MustCompile(`"live":"([^"]+)"`).FindStringSubmatch(s.until(`"live":`))
+	if live == nil {
+		t.Fatal("the address of the page was not printed")
+	}
 	s.until(`"phase":"baseline"`)
 	s.order("paused: it is held", "pause", "--by", "ada", "--why", "look at the baseline")
 	if out, code := s.run("pause", "--by", "ada"); code != verdict.ExitBroke || !strings.Contains(out, "it is paused already, by ada") {
@@ -138,9 +193,17 @@ func TestADrillIsPausedAndApprovedFromTheTerminal(t *testing.T) {
 		t.Errorf("an approval too early: exit %d:\n%s", code, out)
 	}
 	s.until("paused before the deploy of v2-fails-writes")
-	s.order("resumed: the deploy of v2-fails-writes", "resume", s.reports, "--by", "grace")
+	s.order("resumed: the deploy of v2-fails-writes", "resume", s.folder, "--by", "grace")
 	s.until("waiting for approval")
-	s.order("approved: step 1", "approve", "notes-7", "--by", "grace", "--why", "harm was seen")
+	p := openPage(t, live[1], "notes-7")
+	for _, want := range []string{"It waits for approval of step 1", "grace: resumed, the deploy of v2-fails-writes", "Phase: provision"} {
+		if !strings.Contains(p.text, want) {
+			t.Errorf("the live page does not say %q", want)
+		}
+	}
+	if code, said := p.order(url.Values{"order": {"approve"}, "by": {"grace"}, "why": {"harm was seen"}}); code != http.StatusOK || !strings.Contains(said, "approved: step 1") {
+		t.Errorf("approved on the page: %d %s", code, said)
+	}
 	code, v, people := s.end()
 	if code != verdict.ExitPass || v.Verdict != verdict.Pass || v.Speed.People <= 0 || v.Speed.Paused != 0 || !strings.Contains(v.Because, "People kept it waiting") {
 		t.Errorf("expected a pass that says how long people took, found exit %d, %s, %g s: %s", code, v.Verdict, v.Speed.People, v.Because)
@@ -162,8 +225,44 @@ func TestADrillIsAbortedFromTheTerminal(t *testing.T) {
 	if out, code := s.run("abort", "--by", "ada"); code != verdict.ExitBroke || !strings.Contains(out, "expected a reason") {
 		t.Errorf("an abort without a reason: exit %d:\n%s", code, out)
 	}
-	s.order("aborted: what runs is stopped", "abort", "--by", "ada", "--why", "the wrong release")
+	// The page of another process, which follows the log, gives orders as well.
+	follow := s.command("serve", s.reports())
+	out, err := follow.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := follow.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	address := regexp.MustCompile(`http://\S+`).FindString(line)
+	if err != nil || address == "" {
+		t.Fatalf("serve said %q, %v", line, err)
+	}
+	p := openPage(t, address, filepath.Base(s.reports()))
+	if code, said := p.order(url.Values{"order": {"abort"}, "by": {"ada"}, "why": {"the wrong release"}}); code != http.StatusOK || !strings.Contains(said, "aborted: what runs is stopped") {
+		t.Errorf("aborted on the page: %d %s", code, said)
+	}
 	code, v, people := s.end()
+	for stop := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		answer, err := http.Get(p.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if strings.HasSuffix(answer.Request.URL.Path, "report.html") {
+			break
+		}
+		if time.Now().After(stop) {
+			t.Fatal("the page did not become the report")
+		}
+	}
+	if err := follow.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := follow.Wait(); err != nil {
+		t.Errorf("serve ended with %v at Ctrl-C", err)
+	}
 	if code != verdict.ExitInconclusive || v.Verdict != verdict.Inconclusive || !strings.Contains(v.Because, "was aborted in the phase") || !strings.Contains(v.Because, "by ada: the wrong release") {
 		t.Errorf("expected inconclusive, found exit %d, %s: %s", code, v.Verdict, v.Because)
 	}

@@ -135,6 +135,11 @@ func runSet(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 		}
 	}
 	o.Set = filepath.Join(f.reports, time.Now().Format("20060102-150405")+"-"+f.name)
+	show := newProgress(os.Stdout, f.json, len(all) > 1 && f.parallel > 1)
+	var err error
+	if show.after, err = f.live(o.Set, len(all) == 1, &o.Options, show); err != nil {
+		return broke(err)
+	}
 	if err := os.MkdirAll(o.Set, 0o755); err != nil {
 		return broke(fmt.Errorf("make the folder of the reports: %w", err))
 	}
@@ -147,11 +152,7 @@ func runSet(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 	}
 	defer flush()
 	o.Tracer = tracer
-	show := newProgress(os.Stdout, f.json, len(all) > 1 && f.parallel > 1)
 	o.Tell = show.tell
-	if show.after, err = f.live(o.Set, len(all) == 1, &o.Options, show); err != nil {
-		return broke(err)
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return broke(err)

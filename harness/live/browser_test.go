@@ -283,7 +283,7 @@ func TestTheLivePageInABrowser(t *testing.T) {
 		b.picture("live")
 		late := s.browse(t, browser, 1440, 1000, false)
 		late.until(`document.getElementById("feed").textContent.includes("Phase: provision")`)
-		late.until(`document.getElementById("feed").textContent.includes("ada ordered a pause, look at the baseline")`)
+		late.until(`document.getElementById("feed").textContent.includes("paused, look at the baseline")`)
 		b.order("approve", "ada", "harm was seen")
 		for _, x := range []*tab{b, late} {
 			x.until(`location.pathname.endsWith("/replay/report.html") && document.querySelector("#verdict")`)

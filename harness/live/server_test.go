@@ -351,7 +351,7 @@ func TestOrdersOfThePageActOnTheDrill(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"ada ordered a pause, to look", "paused before the baseline", "ada: resumed, the baseline", "asked for approval of step 2", "grace: approved, step 2"} {
+	for _, want := range []string{"paused, to look", "It is held before the baseline.", "resumed, the baseline", "It asks for approval of step 2", "approved, step 2", "<b>ada</b>", "<b>grace</b>"} {
 		if !strings.Contains(feed, want) {
 			t.Errorf("the feed does not say %q:\n%s", want, feed)
 		}
@@ -478,7 +478,7 @@ func TestAnOverflowIsSaid(t *testing.T) {
 	at(1)
 	data, _ := p.since(0)
 	parts := visitor(t, data)
-	if !strings.Contains(parts["reasons"], "7 events were not seen by this page") || !strings.Contains(parts["feed"], "ada ordered a pause") {
+	if !strings.Contains(parts["reasons"], "7 events were not seen by this page") || !strings.Contains(parts["feed"], "<b>ada</b>") {
 		t.Errorf("found\n%s\n%s", parts["reasons"], parts["feed"])
 	}
 }

@@ -288,7 +288,16 @@ func (l *Live) approval(e evidence.Event) {
 	case evidence.ApprovalAborted:
 		l.aborted, l.paused, l.holds = a, nil, nil
 	}
-	l.say(e, a.By, describe(e), look{"is-unknown", "i-person", ""})
+	_, what, _ := strings.Cut(describe(e), ": ")
+	switch a.Event {
+	case evidence.ApprovalWaits:
+		what = "It is held before " + a.For + "."
+	case evidence.ApprovalGoesOn:
+		what = fmt.Sprintf("It goes on with %s, after %s.", a.For, seconds(a.Seconds))
+	case evidence.ApprovalAsked:
+		what = fmt.Sprintf("It asks for approval of %s, for %s.", a.For, seconds(a.Seconds))
+	}
+	l.say(e, a.By, what, look{"is-unknown", "i-person", ""})
 }
 
 // say adds a line to the feed.

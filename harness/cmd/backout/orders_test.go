@@ -196,7 +196,7 @@ func TestADrillIsPausedAndApprovedFromTheTerminal(t *testing.T) {
 	s.order("resumed: the deploy of v2-fails-writes", "resume", s.folder, "--by", "grace")
 	s.until("waiting for approval")
 	p := openPage(t, live[1], "notes-7")
-	for _, want := range []string{"It waits for approval of step 1", "grace: resumed, the deploy of v2-fails-writes", "Phase: provision"} {
+	for _, want := range []string{"It waits for approval of step 1", "resumed, the deploy of v2-fails-writes", "Phase: provision"} {
 		if !strings.Contains(p.text, want) {
 			t.Errorf("the live page does not say %q", want)
 		}

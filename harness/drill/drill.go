@@ -70,6 +70,7 @@ type Drill struct {
 	before      postgres.Before
 	deployBegun evidence.Offset
 	decidedAt   evidence.Offset
+	waited      time.Duration // for people, until then
 
 	load     *traffic.Traffic
 	watching *observe.Observer

@@ -386,7 +386,7 @@ func (d *Drill) decide(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.decidedAt = d.log.Now()
+	d.decidedAt, d.waited = d.log.Now(), d.handle.people()
 	d.clock(evidence.ClockDecided, why)
 	done("%s", why)
 	return nil

@@ -90,7 +90,7 @@ func (d *Drill) watch(ctx context.Context) error {
 	patience := evidence.Seconds(seconds(d.run.Windows.Patience))
 	// A service that is restored just in time must still stay so for the stability window before that is known.
 	// What people took is no reason to stop looking: it counts, and is told apart.
-	limit := d.decidedAt + evidence.Seconds(seconds(d.spec.limit()+d.run.Windows.Stability)+d.handle.people())
+	limit := d.decidedAt + evidence.Seconds(seconds(d.spec.limit()+d.run.Windows.Stability)+d.handle.people()-d.waited)
 	var state verdict.State
 	still := stillness{changed: start, flips: map[string]int{}}
 	why := ""

@@ -74,7 +74,9 @@ func (s *Server) look() error {
 		if err != nil {
 			return err
 		}
-		if p.ended = reported(dir); !p.ended {
+		if p.ended = reported(dir); p.ended {
+			p.live = nil
+		} else {
 			if err := p.follow(); err != nil {
 				return err
 			}
@@ -138,7 +140,7 @@ type remote struct {
 // ask learns whether the drill runs and what can be ordered.
 func (p *page) ask() {
 	r := p.remote
-	if r == nil || p.over() {
+	if r == nil || p.done() {
 		return
 	}
 	all, err := drill.RunningDrills()

@@ -13,6 +13,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -130,7 +131,9 @@ func (s *Server) Begun(b drill.Begun) {
 		u := s.usual(b.Run)
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.live.Usually(u)
+		if p.live != nil {
+			p.live.Usually(u)
+		}
 	})
 }
 
@@ -177,7 +180,7 @@ func (s *Server) Close() error {
 func (s *Server) waited() (n int) {
 	for _, p := range s.all() {
 		p.mu.Lock()
-		if p.live.Ended() || p.ended {
+		if p.over || p.ended {
 			n += len(p.viewers)
 		}
 		p.mu.Unlock()
@@ -223,7 +226,7 @@ func (s *Server) root(w http.ResponseWriter, r *http.Request) {
 	all := s.all()
 	if s.alone {
 		if len(all) == 1 {
-			http.Redirect(w, r, "/"+all[0].Name+"/", http.StatusSeeOther)
+			http.Redirect(w, r, "/"+url.PathEscape(all[0].Name)+"/", http.StatusSeeOther)
 			return
 		}
 	} else if s.indexThere() {
@@ -246,7 +249,7 @@ func (s *Server) indexThere() bool {
 
 func (s *Server) drills() (all []report.LiveDrill) {
 	for _, p := range s.all() {
-		d := report.LiveDrill{Name: p.Title, Href: p.Name + "/", Says: p.says()}
+		d := report.LiveDrill{Name: p.Title, Href: url.PathEscape(p.Name) + "/", Says: p.says()}
 		all = append(all, d)
 	}
 	return all
@@ -260,7 +263,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts, at, cannot := p.whole()
-	if p.over() {
+	if p.done() {
 		http.Redirect(w, r, reportFile, http.StatusSeeOther)
 		return
 	}
@@ -286,7 +289,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	defer p.leave(v)
 	s.stream(w, r, v, func() ([]byte, int64, bool) {
 		data, at := p.since(v.seen)
-		over := p.over()
+		over := p.done()
 		if over {
 			s.leave(p.Name, 1)
 		}

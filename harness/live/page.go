@@ -36,7 +36,8 @@ type page struct {
 	pull  func() ([]evidence.Event, error) // asks for what is new, beside the queue; may be nil
 
 	mu       sync.Mutex
-	live     *report.Live
+	live     *report.Live // nil when the report is there: a set may have hundreds of drills
+	over     bool         // the log has ended
 	room     []evidence.Event
 	parts    map[string]versioned
 	order    []string
@@ -94,6 +95,9 @@ func (p *page) tick() {
 // takeIn gives the page the events that are new. The caller holds the lock.
 func (p *page) takeIn() {
 	events, lost := p.queue.take(p.room)
+	if p.live == nil {
+		return
+	}
 	for _, e := range events {
 		p.live.Add(e)
 	}
@@ -109,8 +113,12 @@ func (p *page) takeIn() {
 			p.broken = err.Error()
 		}
 	}
-	if !p.ended && p.live.Ended() {
-		p.ended = reported(p.dir)
+	p.over = p.live.Ended()
+	if p.over && reported(p.dir) {
+		p.ended = true
+		p.parts, p.order, p.room = map[string]versioned{}, nil, nil
+		p.send(nil)
+		p.live = nil
 	}
 }
 
@@ -135,7 +143,7 @@ func reported(dir string) bool {
 // render makes the newest parts and wakes who looks. The caller holds the lock.
 func (p *page) render() {
 	since := time.Since(p.rendered)
-	if since < every-50*time.Millisecond || since < gentle*p.cost {
+	if p.live == nil || since < every-50*time.Millisecond || since < gentle*p.cost {
 		return
 	}
 	begun := time.Now()
@@ -194,7 +202,7 @@ func (p *page) cannot() map[string]string {
 		return all
 	}
 	switch {
-	case p.live.Ended():
+	case p.over || p.ended:
 		return none("the drill is over")
 	case p.state == nil:
 		return none(cmp.Or(p.broken, "it cannot be steered from here"))
@@ -259,7 +267,7 @@ func (p *page) leave(v *viewer) {
 	delete(p.viewers, v)
 }
 
-func (p *page) over() bool {
+func (p *page) done() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ended
@@ -274,6 +282,10 @@ func (p *page) says() string {
 	}
 	if p.broken != "" {
 		return p.broken
+	}
+	p.takeIn()
+	if p.live == nil {
+		return "ended; its report is here"
 	}
 	return p.live.Line(float64(p.now()))
 }

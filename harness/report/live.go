@@ -813,6 +813,9 @@ func (l *Live) health(v *liveView, m *Model, now float64) {
 	}
 	for _, k := range append(slices.Clone(m.instances), m.nodes...) {
 		h := liveHealth{Name: k.name, Kind: cmp.Or(k.service, k.kind), Latency: "no data", Look: look{"is-unknown", "i-ask", "not observed"}}
+		if n := len(k.states); n > 0 && k.states[n-1].err == deleted {
+			continue
+		}
 		seen := l.at[k.name]
 		h.Since, h.Health = "since "+offset(seen.since), seen.text
 		if n := len(k.states); n > 0 && now-k.last <= m.patience() {
@@ -820,8 +823,6 @@ func (l *Live) health(v *liveView, m *Model, now float64) {
 			if e := k.states[n-1].err; e != "" {
 				h.Health = short(e, 160)
 			}
-		} else if n > 0 && k.states[n-1].err == deleted {
-			continue
 		} else {
 			h.Health = fmt.Sprintf("nothing was seen of it for %s", seconds(now-k.last))
 		}

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +27,7 @@ const (
 	stretch      = 4 * time.Second // of one measurement
 	arrivals     = 200             // a second
 	behind       = 10 * time.Minute
+	resolved     = 1.1 // what ten viewers may cost; where nobody differs more from nobody, nothing can be said
 	viewersOf    = "BACKOUT_VIEWERS_OF" // of a process that is nothing but viewers: the page that they look at
 	viewersReady = "looking"
 )
@@ -83,6 +83,9 @@ func BenchmarkTenViewers(b *testing.B) {
 		tell(b, ratios, "ten/nobody")
 		tell(b, spread, "nobody/nobody")
 		b.ReportMetric(0, "ns/op")
+		if least, most := quartiles(spread); least < 1/resolved || most > resolved {
+			b.Logf("not resolvable: nobody against nobody differs by more than %g here and now", resolved)
+		}
 	}
 }
 
@@ -178,8 +181,14 @@ func lateness(b *testing.B, log *evidence.Log, url string) float64 {
 // tell gives the median of the rounds, and their quartiles.
 func tell(b *testing.B, all []float64, unit string) {
 	s := slices.Sorted(slices.Values(all))
-	b.Logf("%s: median %.4g, quartiles %.4g to %.4g", strings.TrimSpace(unit), s[len(s)/2], s[len(s)/4], s[len(s)*3/4])
+	least, most := quartiles(all)
+	b.Logf("%s: median %.4g, quartiles %.4g to %.4g", unit, s[len(s)/2], least, most)
 	b.ReportMetric(s[len(s)/2], unit)
+}
+
+func quartiles(all []float64) (lower, upper float64) {
+	s := slices.Sorted(slices.Values(all))
+	return s[len(s)/4], s[len(s)*3/4]
 }
 
 // BenchmarkRendering measures what one rendering of that page takes, with its timeline and without.

@@ -27,7 +27,7 @@ const (
 	stretch      = 4 * time.Second // of one measurement
 	arrivals     = 200             // a second
 	behind       = 10 * time.Minute
-	resolved     = 1.1 // what ten viewers may cost; where nobody differs more from nobody, nothing can be said
+	resolved     = 1.1                  // what ten viewers may cost; where nobody differs more from nobody, nothing can be said
 	viewersOf    = "BACKOUT_VIEWERS_OF" // of a process that is nothing but viewers: the page that they look at
 	viewersReady = "looking"
 )

@@ -36,7 +36,10 @@ func TestAStepThatAsks(t *testing.T) {
 					return c.approve(ctx, step, within)
 				}
 			}
-			r.Hold = func(_ context.Context, step string) error { order = append(order, "may be held before "+step); return nil }
+			r.Hold = func(_ context.Context, step string) error {
+				order = append(order, "may be held before "+step)
+				return nil
+			}
 			step := service.Step{Run: "echo $0 >> ran", Timeout: time.Minute, Again: "safe"}
 			plan := &service.Plan{Steps: []service.Step{step, step, step}}
 			for i, name := range []string{"one", "two", "three"} {

@@ -19,8 +19,8 @@ import (
 
 const (
 	every         = 500 * time.Millisecond // a page is rendered at most so often, once for all who look at it
-	timelineEvery = 4                      // the timeline, which is most of it, at every so many renderings
-	gentle        = 20                     // and no more of the time than one part in so many
+	timelineEvery = 2 * time.Second        // the timeline, which is most of it
+	gentle        = 100                    // each takes no more of the time than one part in so many
 	reportFile    = "report.html"
 )
 
@@ -45,7 +45,9 @@ type page struct {
 	frame    []byte
 	frames   int
 	rendered time.Time
-	cost     time.Duration // of a rendering, lately
+	cost     time.Duration // of a rendering without the timeline, lately
+	drawn    time.Time     // the timeline
+	dear     time.Duration // a rendering with it, lately
 	broken   string        // why the page cannot go on
 	orders   string        // as JSON, last sent
 	ended    bool          // the report is there
@@ -147,7 +149,7 @@ func (p *page) render() {
 		return
 	}
 	begun := time.Now()
-	withTimeline := p.frames%timelineEvery == 0 || p.live.Ended()
+	withTimeline := p.over || begun.Sub(p.drawn) >= max(timelineEvery, gentle*p.dear)
 	p.frames++
 	parts, err := p.live.Parts(float64(p.now()), withTimeline)
 	if err != nil {
@@ -157,7 +159,11 @@ func (p *page) render() {
 	parts = append(parts, report.Part{ID: "watching", HTML: template.HTMLEscapeString(people(len(p.viewers)))})
 	p.send(parts)
 	p.rendered = time.Now()
-	p.cost = (p.cost + time.Since(begun)) / 2
+	if took := p.rendered.Sub(begun); withTimeline {
+		p.drawn, p.dear = p.rendered, (p.dear+took)/2
+	} else {
+		p.cost = (p.cost + took) / 2
+	}
 }
 
 // send notes which parts have changed and wakes who looks. The caller holds the lock.
@@ -243,7 +249,6 @@ func (p *page) whole() (parts map[string]template.HTML, at int64, cannot map[str
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.takeIn()
-	p.frames = 0 // with the timeline
 	p.render()
 	parts = map[string]template.HTML{}
 	for id, v := range p.parts {

@@ -403,7 +403,7 @@ func idle(t *testing.T) (p *page, at func(float64)) {
 		}
 		now = evidence.Offset(until)
 		p.mu.Lock()
-		p.rendered, p.cost = time.Time{}, 0 // it is time
+		p.rendered, p.drawn, p.cost, p.dear = time.Time{}, time.Time{}, 0, 0 // it is time
 		p.mu.Unlock()
 		p.tick()
 	}
@@ -546,6 +546,45 @@ func TestAFolderIsFollowed(t *testing.T) {
 		if code, _ := b.get(path); code != want {
 			t.Errorf("%s: %d, expected %d", path, code, want)
 		}
+	}
+}
+
+// The page of a set lists its drills while they run, and becomes its index.
+func TestASetIsListedAndBecomesItsIndex(t *testing.T) {
+	set := t.TempDir()
+	s, err := Start(Options{Addr: "127.0.0.1:0", Set: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 2 {
+		r, err := drill.NewReplay(sample, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Begun(r.Begun(t.TempDir()))
+	}
+	b := visit(t, s)
+	_, text := b.get("/")
+	for _, want := range []string{`href="replay/"`, `href="replay-again/"`, "0\u00a0% done."} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the list does not say %q:\n%s", want, text)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(set, "index.html"), []byte("<html>all of them</html>"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := b.http.Get(b.base + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	stream, err := io.ReadAll(r.Body) // it ends by itself
+	if err != nil || !strings.Contains(string(stream), `"end":"./"`) {
+		t.Errorf("the list did not end: %s %v", stream, err)
+	}
+	if _, text := b.get("/"); text != "<html>all of them</html>" {
+		t.Errorf("the list did not become the index: %s", text)
 	}
 }
 

@@ -759,7 +759,7 @@ func (l *Live) users(v *liveView, m *Model, now float64) {
 		v.ImpactSays = fmt.Sprintf("%d of %s fail more often than before, in the last %g%ss.", harmed, many(len(v.Impact), "journey", "journeys"), liveRecent, nbsp)
 	}
 	if n := l.writes[evidence.Acknowledged]; n > 0 {
-		v.ImpactSays += fmt.Sprintf(" %s so far, %s refused, %s without an answer; the audit looks each up.", many(n, "write was acknowledged", "writes were acknowledged"),
+		v.ImpactSays += fmt.Sprintf(" %s so far, %s refused, %s with an outcome that is not known; the audit looks each up.", many(n, "write was acknowledged", "writes were acknowledged"),
 			count(l.writes[evidence.Refused]), count(l.writes[evidence.Unknown]))
 	}
 	for i := range m.Run.Plan.Steps {

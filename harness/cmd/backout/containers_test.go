@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -71,14 +72,25 @@ func miscounted(t *testing.T, left string) bool {
 	return strings.Contains(string(out), "has active endpoints")
 }
 
-// tokens of the runs that this machine's register knows.
-func (m machine) tokens() (tokens []string) {
+// registers are the files of the environments that this machine's register knows; a drill's handle has one too.
+func (m machine) registers() (all []string) {
 	m.t.Helper()
 	files, err := filepath.Glob(filepath.Join(m.dir, "state/backout/register/*.ndjson"))
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	for _, f := range files {
+		if text, _ := os.ReadFile(f); bytes.Contains(text, []byte(`"kind":"`+environment.KindContainers+`"`)) { // it may have ended
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// tokens of the runs that have one.
+func (m machine) tokens() (tokens []string) {
+	m.t.Helper()
+	for _, f := range m.registers() {
 		tokens = append(tokens, strings.TrimSuffix(filepath.Base(f), ".ndjson"))
 	}
 	return tokens

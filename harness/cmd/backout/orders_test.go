@@ -151,7 +151,7 @@ func (s steered) end() (code int, v verdict.Verdict, people string) {
 	} else if err != nil {
 		s.t.Fatal(err)
 	}
-	dirs, err := filepath.Glob(filepath.Join(s.folder, "*"))
+	dirs, err := filepath.Glob(filepath.Join(s.folder, "*-*"))
 	if err != nil || len(dirs) != 1 {
 		s.t.Fatalf("expected one run, found %v (%v)", dirs, err)
 	}

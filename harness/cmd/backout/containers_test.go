@@ -109,6 +109,7 @@ func TestInterruptedInContainers(t *testing.T) {
 	} {
 		t.Run(c.signal.String()+" in "+c.log, func(t *testing.T) {
 			m := inContainers(t)
+			t.Cleanup(func() { m.run("clean") }) // where the test itself fails half-way
 			var tokens []string
 			code, stderr := m.start(c.phase, func(cmd *exec.Cmd) {
 				for begun := time.Now(); len(tokens) == 0 && time.Since(begun) < 30*time.Second; tokens = m.tokens() {

@@ -52,13 +52,9 @@ func notFolder(err error) error {
 func (s *Server) look() error {
 	dirs := []string{s.set}
 	if !s.alone {
-		found, err := filepath.Glob(filepath.Join(escaped(s.set), "*", evidence.File))
-		if err != nil {
+		var err error
+		if dirs, err = evidence.Folders(s.set); err != nil {
 			return err
-		}
-		dirs = nil
-		for _, f := range found {
-			dirs = append(dirs, filepath.Dir(f))
 		}
 	}
 	known := map[string]bool{}
@@ -84,18 +80,6 @@ func (s *Server) look() error {
 		s.add(p)
 	}
 	return nil
-}
-
-// escaped is a folder in a pattern of filepath.Match.
-func escaped(dir string) string {
-	var out []byte
-	for i := range len(dir) {
-		if c := dir[i]; c == '*' || c == '?' || c == '[' || c == '\\' {
-			out = append(out, '\\')
-		}
-		out = append(out, dir[i])
-	}
-	return string(out)
 }
 
 // follow has the page learn from the log that another process writes.

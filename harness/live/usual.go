@@ -22,15 +22,17 @@ func usually(earlier, own string, run *evidence.Run) report.Usual {
 	if earlier == "" {
 		return u
 	}
-	var logs []string
-	for _, pattern := range []string{"*/" + evidence.File, "*/*/" + evidence.File} {
-		found, _ := filepath.Glob(filepath.Join(earlier, pattern)) // the pattern is a good one
-		logs = append(logs, found...)
+	var runs []string
+	sets, _ := os.ReadDir(earlier) // without earlier runs nothing is usual
+	for _, set := range sets {
+		found, _ := evidence.Folders(filepath.Join(earlier, set.Name()))
+		runs = append(runs, found...)
 	}
-	slices.SortFunc(logs, func(a, b string) int { return cmp.Compare(filepath.Dir(b), filepath.Dir(a)) }) // folders begin with the time
+	slices.SortFunc(runs, func(a, b string) int { return cmp.Compare(b, a) }) // folders begin with the time
 	phases, steps := map[string][]float64{}, map[int][]float64{}
 	opened := 0
-	for _, path := range logs {
+	for _, dir := range runs {
+		path := filepath.Join(dir, evidence.File)
 		if rel, err := filepath.Rel(own, path); err == nil && filepath.IsLocal(rel) {
 			continue
 		}

@@ -204,18 +204,9 @@ as it is: the head of its log tells it from others.`,
 
 // runsIn are the folders of runs in a folder: itself, or those in it.
 func runsIn(dir string) ([]string, error) {
-	if _, err := os.Stat(filepath.Join(dir, evidence.File)); err == nil {
-		return []string{dir}, nil
-	}
-	entries, err := os.ReadDir(dir)
+	found, err := evidence.Folders(dir)
 	if err != nil {
 		return nil, fmt.Errorf("add to the history: %w", err)
-	}
-	var found []string
-	for _, e := range entries {
-		if _, err := os.Stat(filepath.Join(dir, e.Name(), evidence.File)); err == nil {
-			found = append(found, filepath.Join(dir, e.Name()))
-		}
 	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("%s: expected the folder of a run, which holds %s, or one of several runs", dir, evidence.File)

@@ -268,68 +268,60 @@ func Clean(ctx context.Context, dir string, cleaners map[string]Cleaner) ([]stri
 	return removed, errors.Join(errs...)
 }
 
-// deadRuns locks and returns the registers of runs that do not live.
-func deadRuns(dir string) ([]*os.File, error) {
+// eachRegister opens the register of each run, while no other run begins or ends and nobody else tries their locks.
+func eachRegister(dir string, flag int, do func(file *os.File)) error {
 	unlock, err := lockDir(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer unlock()
 	names, err := filepath.Glob(filepath.Join(dir, "*"+fileSuffix))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var dead []*os.File
 	for _, name := range names {
-		file, err := os.OpenFile(name, os.O_RDWR, 0)
+		file, err := os.OpenFile(name, flag, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // that run ended in good order just now
 		}
 		if err != nil {
-			return dead, err
+			return err
 		}
+		do(file)
+	}
+	return nil
+}
+
+// deadRuns locks and returns the registers of runs that do not live.
+func deadRuns(dir string) (dead []*os.File, err error) {
+	err = eachRegister(dir, os.O_RDWR, func(file *os.File) {
 		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 			file.Close() // it lives
-			continue
+			return
 		}
 		dead = append(dead, file)
-	}
-	return dead, nil
+	})
+	return dead, err
 }
 
 // Living are the entries of a kind that runs have which live now. Nothing is changed.
-func Living(dir, kind string) ([]Entry, error) {
+func Living(dir, kind string) (all []Entry, err error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	unlock, err := lockDir(dir) // a file that is tried for its lock must not look alive to somebody else meanwhile
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	names, err := filepath.Glob(filepath.Join(dir, "*"+fileSuffix))
-	if err != nil {
-		return nil, err
-	}
-	var all []Entry
-	for _, name := range names {
-		file, err := os.Open(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+	err = eachRegister(dir, os.O_RDONLY, func(file *os.File) {
+		defer file.Close()
+		if unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+			return // its run is dead
 		}
-		if err != nil {
-			return all, err
-		}
-		dead := unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
-		for lines := bufio.NewScanner(file); !dead && lines.Scan(); {
+		for lines := bufio.NewScanner(file); lines.Scan(); {
 			var e Entry
 			if json.Unmarshal(lines.Bytes(), &e) == nil && e.Kind == kind && !e.Done {
 				all = append(all, e)
 			}
 		}
-		file.Close()
-	}
-	return all, nil
+	})
+	return all, err
 }
 
 func cleanRun(ctx context.Context, file *os.File, cleaners map[string]Cleaner) (removed []string, err error) {

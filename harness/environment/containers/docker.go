@@ -366,7 +366,7 @@ func sweep(ctx context.Context, docker *testcontainers.DockerClient, token strin
 		case time.Since(progress) > patience:
 			return removed, fmt.Errorf("nothing went for %s: %w", patience, errors.Join(waiting...))
 		case time.Since(progress) > patience/10:
-			if kept := miscounted(ctx, docker, token); len(kept) == len(waiting) {
+			if kept := keptByDocker(ctx, docker, token); len(kept) == len(waiting) {
 				slices.Sort(removed)
 				return append(removed, kept...), nil
 			}
@@ -379,10 +379,29 @@ func sweep(ctx context.Context, docker *testcontainers.DockerClient, token strin
 	}
 }
 
-// miscounted are lines for the networks of a run that Docker will not remove although nothing is connected to them. Docker
-// before 28 counts endpoints apart from having them, and loses count when several containers come or go at once (moby#17217);
-// it counts anew when it is started.
-func miscounted(ctx context.Context, docker *testcontainers.DockerClient, token string) (kept []string) {
+// Miscounted says of a network, by name or id, that Docker will not remove it although nothing is connected to it. Docker before
+// 28 counts endpoints apart from having them, and loses count when several containers come or go at once (moby#17217); it
+// counts anew when it is started. A network that could be removed is.
+func Miscounted(ctx context.Context, network string) (bool, error) {
+	docker, err := reach(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer docker.Close()
+	return miscounted(ctx, docker, network), nil
+}
+
+func miscounted(ctx context.Context, docker *testcontainers.DockerClient, network string) bool {
+	is, err := docker.NetworkInspect(ctx, network, client.NetworkInspectOptions{})
+	if err != nil || len(is.Network.Containers) > 0 {
+		return false
+	}
+	_, err = docker.NetworkRemove(ctx, network, client.NetworkRemoveOptions{})
+	return err != nil && inUse(err)
+}
+
+// keptByDocker are lines for the networks of a run that are all that is left of it, and miscounted.
+func keptByDocker(ctx context.Context, docker *testcontainers.DockerClient, token string) (kept []string) {
 	mine := client.Filters{}.Add("label", Label+"="+token)
 	containers, err := docker.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
 	if err != nil || len(containers.Items) > 0 {
@@ -393,14 +412,14 @@ func miscounted(ctx context.Context, docker *testcontainers.DockerClient, token 
 		return nil
 	}
 	for _, n := range networks.Items {
-		if is, err := docker.NetworkInspect(ctx, n.ID, client.NetworkInspectOptions{}); err == nil && len(is.Network.Containers) == 0 {
+		if miscounted(ctx, docker, n.ID) {
 			kept = append(kept, "network "+n.Name+" is empty and stays: Docker has lost count of what was connected, until it is started anew; a later backout clean removes it")
 		}
 	}
 	return kept
 }
 
-// dropEmpty removes networks that Docker once would not let go, see miscounted.
+// dropEmpty removes networks that Docker once would not let go, see Miscounted.
 func dropEmpty(ctx context.Context, docker *testcontainers.DockerClient, cache string, now time.Time) (removed []string) {
 	const old = time.Hour // those of a run that is just beginning are empty too
 	all, err := docker.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("label", cacheLabel+"="+cache)})

@@ -179,18 +179,26 @@ func labelled(t testing.TB, label string) (found []string) {
 			t.Fatal(err)
 		}
 		for _, name := range strings.Fields(string(out)) {
-			// See miscounted: what Docker cannot remove before it is started anew is not left by us.
-			if what == "network" {
-				connected, err := exec.Command("docker", "network", "inspect", "--format", "{{len .Containers}}", name).Output()
-				if out, _ := exec.Command("docker", "network", "rm", name).CombinedOutput(); err == nil && string(connected) == "0\n" && strings.Contains(string(out), "has active endpoints") {
-					t.Logf("an empty network stays: %s", out)
-					continue
-				}
+			if what == "network" && miscountedByDocker(t, name) {
+				continue
 			}
 			found = append(found, what+" "+name)
 		}
 	}
 	return found
+}
+
+// miscountedByDocker says of a network that is left that it is not left by us.
+func miscountedByDocker(t testing.TB, name string) bool {
+	t.Helper()
+	is, err := Miscounted(context.Background(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if is {
+		t.Logf("an empty network stays, which Docker cannot remove before it is started anew: %s", name)
+	}
+	return is
 }
 
 func TestProvisionDeployMigrateAndDestroy(t *testing.T) {

@@ -1,10 +1,12 @@
 package history
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -117,7 +119,7 @@ func ReviewOf(l *Log, month time.Time, known []Known, now time.Time) Review {
 			r.Worse = append(r.Worse, Regression{line.Service, line.Name, line.Last.Where(), why, line.Last.Again})
 		}
 	}
-	for _, name := range sortedKeys(names) {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
 		s := reviewService(names[name], lines, month, until)
 		s.Rate = Frequency(l.Records, name, month, until)
 		r.Services = append(r.Services, s)
@@ -126,15 +128,6 @@ func ReviewOf(l *Log, month time.Time, known []Known, now time.Time) Review {
 		}
 	}
 	return r
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // worse says why a drill is worse than before in a month in which it ran; empty: it is not, or it did not run.
@@ -242,7 +235,7 @@ func readiness(k Known, lines []DrillLine, last Run, until time.Time) []Answer {
 			open = append(open, fmt.Sprintf("%s of %s was not green on %s", l.Last.Where(), l.Last.Plan.Path, day(l.Last.When)))
 		}
 	}
-	for _, path := range sortedKeys(plans) {
+	for _, path := range slices.Sorted(maps.Keys(plans)) {
 		switch p := plans[path]; {
 		case p.tried == nil:
 			open = append(open, path+" was never drilled")
@@ -362,21 +355,21 @@ func (Review) Columns() []string {
 // Markdown writes the review for a page or a mail.
 func (r Review) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Rollbacks in %s\n\n%s\n\n", r.Month, md(r.Says()))
+	fmt.Fprintf(&b, "# Rollbacks in %s\n\n%s\n\n", r.Month, report.Escape(r.Says()))
 	if r.Generated {
 		b.WriteString("**Generated data: runs in this history were invented, and no drill took place.**\n\n")
 	}
 	b.WriteString("## Figures\n\n| Service | " + strings.Join(r.Columns(), " | ") + " |\n|---" + strings.Repeat("|---", len(r.Columns())) + "|\n")
 	for _, s := range r.Services {
-		fmt.Fprintf(&b, "| %s (%s)", md(s.Name), md(orUnknown(s.Tier)))
+		fmt.Fprintf(&b, "| %s (%s)", report.Escape(s.Name), report.Escape(cmp.Or(s.Tier, "tier unknown")))
 		for _, c := range s.Cells() {
-			b.WriteString(" | " + md(c))
+			b.WriteString(" | " + report.Escape(c))
 		}
 		b.WriteString(" |\n")
 	}
 	b.WriteString("\nRolled back is rollbacks per deployment in production, as they were recorded; a drill is none of either.\n\n## Became worse\n\n")
 	for _, x := range r.Worse {
-		fmt.Fprintf(&b, "- **%s**, %s (`%s`): %s.", md(x.Service), md(x.Drill), mdCode(x.Where), md(x.Why))
+		fmt.Fprintf(&b, "- **%s**, %s (`%s`): %s.", report.Escape(x.Service), report.Escape(x.Drill), mdCode(x.Where), report.Escape(x.Why))
 		if x.Again != "" {
 			fmt.Fprintf(&b, " Again: `%s`", mdCode(x.Again))
 		}
@@ -387,46 +380,32 @@ func (r Review) Markdown(w io.Writer) error {
 	}
 	b.WriteString("\n## Never drilled\n\n")
 	for _, name := range r.Never {
-		fmt.Fprintf(&b, "- %s\n", md(name))
+		fmt.Fprintf(&b, "- %s\n", report.Escape(name))
 	}
 	if len(r.Never) == 0 {
 		b.WriteString("None of the services that are known here.\n")
 	}
 	b.WriteString("\n## Ready?\n")
 	for _, s := range r.Services {
-		fmt.Fprintf(&b, "\n### %s\n\n", md(s.Name))
+		fmt.Fprintf(&b, "\n### %s\n\n", report.Escape(s.Name))
 		for _, a := range s.Ready {
-			fmt.Fprintf(&b, "- %s **%s**: %s.\n", a.Question, a.Answer, md(a.Text))
+			fmt.Fprintf(&b, "- %s **%s**: %s.\n", a.Question, a.Answer, report.Escape(a.Text))
 		}
 	}
 	if len(r.Damaged) > 0 {
 		b.WriteString("\n## What cannot be read\n\nThese count as nothing, and never as green.\n\n")
 		for _, d := range r.Damaged {
-			fmt.Fprintf(&b, "- `%s`: %s\n", mdCode(d.Name), md(d.Why))
+			fmt.Fprintf(&b, "- `%s`: %s\n", mdCode(d.Name), report.Escape(d.Why))
 		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func orUnknown(s string) string {
-	if s == "" {
-		return "tier unknown"
-	}
-	return s
-}
-
-// md escapes what Markdown and HTML would read.
-func md(s string) string {
-	return markdown.Replace(strings.Join(strings.Fields(s), " "))
-}
-
 // mdCode is text for between backticks, where nothing else is read.
 func mdCode(s string) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(s, "`", "")), " ")
 }
-
-var markdown = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "|", `\|`, "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`)
 
 // HTML writes the review as one file.
 func (r Review) HTML(w io.Writer) error {

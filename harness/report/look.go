@@ -19,3 +19,6 @@ func Many(n int, one, more string) string { return many(n, one, more) }
 
 // Percent writes a share of 1.
 func Percent(share float64) string { return percent(share) }
+
+// Escape is text on one line for Markdown and for the HTML in it, so that nothing in it is read as either.
+func Escape(s string) string { return md(s) }

@@ -46,13 +46,14 @@ type Server struct {
 	listen net.Listener
 	http   *http.Server
 	usual  func(*evidence.Run) report.Usual
+	render report.LivePages
 
 	mu      sync.Mutex
 	pages   []*page
 	viewing int
 	leaving map[string]int // viewers of a page who were told that its report is there and have not fetched it
 	index   map[*viewer]bool
-	done    bool // the set's own report is there
+	list    frame // the list of drills, as all who look at it have it; its End: the set's own report is there
 
 	stop context.CancelFunc
 	work sync.WaitGroup
@@ -73,8 +74,12 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	pages, err := report.NewLivePages()
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{set: o.Set, alone: o.Alone, guard: g, listen: l, stop: stop, leaving: map[string]int{}, index: map[*viewer]bool{},
+	s := &Server{set: o.Set, alone: o.Alone, guard: g, listen: l, stop: stop, render: pages, leaving: map[string]int{}, index: map[*viewer]bool{},
 		usual: func(run *evidence.Run) report.Usual { return usually(o.Earlier, o.Set, run) }}
 	s.http = &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
@@ -190,7 +195,7 @@ func (s *Server) waited() (n int) {
 	for _, left := range s.leaving {
 		n += left
 	}
-	if s.done {
+	if s.list.End != "" {
 		n += len(s.index)
 	}
 	return n
@@ -233,13 +238,13 @@ func (s *Server) root(w http.ResponseWriter, r *http.Request) {
 		s.serve(w, r, s.set, indexFile)
 		return
 	}
-	list, err := report.LiveDrills(s.drills())
+	list, err := s.render.Drills(s.drills())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	title := "Drills of " + filepath.Base(s.set)
-	s.write(w, report.LiveShell{Title: title, Assets: assets, Parts: map[string]template.HTML{"drills": template.HTML(list)}}, report.LiveIndex)
+	s.write(w, report.LiveShell{Title: title, Assets: assets, Parts: map[string]template.HTML{"drills": template.HTML(list)}}, s.render.Index)
 }
 
 func (s *Server) indexThere() bool {
@@ -271,7 +276,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) {
 	if p.replay > 0 {
 		shell.Replay = strconv.FormatFloat(p.replay, 'g', 4, 64)
 	}
-	s.write(w, shell, report.LivePage)
+	s.write(w, shell, s.render.Page)
 }
 
 // events sends a viewer what is new, as long as it looks.
@@ -344,27 +349,46 @@ func (s *Server) indexEvents(w http.ResponseWriter, r *http.Request) {
 	v := &viewer{wake: make(chan struct{}, 1)}
 	v.wake <- struct{}{}
 	s.mu.Lock()
+	first := len(s.index) == 0
 	s.index[v] = true
 	s.mu.Unlock()
+	if first { // nobody kept the list up to date
+		s.makeList()
+	}
 	defer func() { s.mu.Lock(); delete(s.index, v); s.mu.Unlock() }()
 	s.stream(w, r, v, func() ([]byte, int64, bool) {
-		list, err := report.LiveDrills(s.drills())
-		f := frame{At: v.seen + 1, Parts: []report.Part{{ID: "drills", HTML: list}}}
-		if err != nil {
-			f.Parts = nil
-		}
-		end := !s.alone && s.indexThere()
-		if end {
-			f.End = "./"
-		}
-		return encode(f), f.At, end
+		s.mu.Lock()
+		f := s.list
+		s.mu.Unlock()
+		return encode(f), f.At, f.End != ""
 	})
+}
+
+// makeList makes the list of drills as of now, once for all who look.
+func (s *Server) makeList() {
+	var f frame
+	if list, err := s.render.Drills(s.drills()); err == nil {
+		f.Parts = []report.Part{{ID: "drills", HTML: list}}
+	}
+	if !s.alone && s.indexThere() {
+		f.End = "./"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.At = s.list.At + 1
+	s.list = f
 }
 
 func (s *Server) tellIndex() {
 	s.mu.Lock()
+	looking := len(s.index)
+	s.mu.Unlock()
+	if looking == 0 {
+		return
+	}
+	s.makeList()
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.done = !s.alone && s.indexThere()
 	for v := range s.index {
 		select {
 		case v.wake <- struct{}{}:

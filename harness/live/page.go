@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"html/template"
 	"os"
 	"path/filepath"
@@ -156,7 +155,7 @@ func (p *page) render() {
 		parts = nil
 		p.broken = err.Error()
 	}
-	parts = append(parts, report.Part{ID: "watching", HTML: template.HTMLEscapeString(people(len(p.viewers)))})
+	parts = append(parts, report.Part{ID: "watching", HTML: template.HTMLEscapeString(report.Many(len(p.viewers), "person is", "people are") + " watching.")})
 	p.send(parts)
 	p.rendered = time.Now()
 	if took := p.rendered.Sub(begun); withTimeline {
@@ -293,13 +292,6 @@ func (p *page) says() string {
 		return "ended; its report is here"
 	}
 	return p.live.Line(float64(p.now()))
-}
-
-func people(n int) string {
-	if n == 1 {
-		return "1 person is watching."
-	}
-	return fmt.Sprintf("%d people are watching.", n)
 }
 
 func orderButtons(cannot map[string]string) []report.LiveOrder {

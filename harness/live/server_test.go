@@ -51,24 +51,24 @@ func played(t testing.TB, times float64, addr string) (s *Server, r *drill.Repla
 	}
 }
 
-// browser is a client that behaves as a browser does with this server's own page.
-type browser struct {
+// surfer is a client that behaves as a browser does with this server's own page.
+type surfer struct {
 	t     *testing.T
 	http  *http.Client
 	base  string // "http://127.0.0.1:PORT"
 	token string // of orders
 }
 
-func visit(t *testing.T, s *Server) *browser {
+func visit(t *testing.T, s *Server) *surfer {
 	t.Helper()
 	u, err := url.Parse(s.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &browser{t: t, base: "http://" + u.Host, http: &http.Client{Timeout: 20 * time.Second}}
+	return &surfer{t: t, base: "http://" + u.Host, http: &http.Client{Timeout: 20 * time.Second}}
 }
 
-func (b *browser) get(path string) (int, string) {
+func (b *surfer) get(path string) (int, string) {
 	b.t.Helper()
 	r, err := b.http.Get(b.base + path)
 	if err != nil {
@@ -85,7 +85,7 @@ func (b *browser) get(path string) (int, string) {
 var tokenIn = regexp.MustCompile(`data-token="([^"]+)"`)
 
 // open loads the page of the replay.
-func (b *browser) open() string {
+func (b *surfer) open() string {
 	b.t.Helper()
 	code, text := b.get("/replay/")
 	found := tokenIn.FindStringSubmatch(text)
@@ -96,7 +96,7 @@ func (b *browser) open() string {
 	return text
 }
 
-func (b *browser) order(name, by, why string) (code int, answer struct {
+func (b *surfer) order(name, by, why string) (code int, answer struct {
 	Said, Error string
 	Cannot      map[string]string
 }) {
@@ -121,7 +121,7 @@ func (b *browser) order(name, by, why string) (code int, answer struct {
 }
 
 // watch reads frames until one of them is as wanted.
-func (b *browser) watch(since int64, wanted func(frame) bool) (all []frame) {
+func (b *surfer) watch(since int64, wanted func(frame) bool) (all []frame) {
 	b.t.Helper()
 	r, err := b.http.Get(fmt.Sprintf("%s/replay/events?since=%d", b.base, since))
 	if err != nil {
@@ -648,10 +648,14 @@ func TestHostileTextStaysText(t *testing.T) {
 	for _, part := range parts {
 		whole.WriteString(part.HTML)
 	}
-	if err := report.LivePage(&whole, report.LiveShell{Title: evil, Replay: evil, Token: evil, Assets: evil, Orders: []report.LiveOrder{{Name: evil, Label: evil, Cannot: evil, Hint: evil}}}); err != nil {
+	pages, err := report.NewLivePages()
+	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := report.LiveDrills([]report.LiveDrill{{Name: evil, Href: evil, Says: evil}})
+	if err := pages.Page(&whole, report.LiveShell{Title: evil, Replay: evil, Token: evil, Assets: evil, Orders: []report.LiveOrder{{Name: evil, Label: evil, Cannot: evil, Hint: evil}}}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := pages.Drills([]report.LiveDrill{{Name: evil, Href: evil, Says: evil}})
 	if err != nil {
 		t.Fatal(err)
 	}

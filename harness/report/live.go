@@ -413,40 +413,40 @@ type LiveOrder struct{ Name, Label, Key, Cannot, Hint string }
 // LiveDrill is a drill of a set, for the list of them.
 type LiveDrill struct{ Name, Href, Says string }
 
-// LivePage writes the page of a running drill.
-func LivePage(w io.Writer, s LiveShell) error {
+// LivePages writes the pages of running drills.
+type LivePages struct{ t *template.Template }
+
+// NewLivePages reads their templates, once for all who look.
+func NewLivePages() (LivePages, error) {
 	t, err := templates(liveText)
 	if err != nil {
-		return fmt.Errorf("write the live page: %w", err)
+		return LivePages{}, fmt.Errorf("make the live page: %w", err)
 	}
-	return t.ExecuteTemplate(w, "live-page", s)
+	return LivePages{t}, nil
 }
 
-// LiveIndex writes the list of the drills of a set.
-func LiveIndex(w io.Writer, s LiveShell) error {
-	t, err := templates(liveText)
-	if err != nil {
-		return fmt.Errorf("write the list of drills: %w", err)
-	}
-	return t.ExecuteTemplate(w, "live-index", s)
+// Page writes the page of a running drill.
+func (p LivePages) Page(w io.Writer, s LiveShell) error {
+	return p.t.ExecuteTemplate(w, "live-page", s)
 }
 
-// LiveDrills renders the list of the drills of a set.
-func LiveDrills(drills []LiveDrill) (string, error) {
-	t, err := templates(liveText)
-	if err != nil {
-		return "", err
-	}
+// Index writes the list of the drills of a set, with the page around it.
+func (p LivePages) Index(w io.Writer, s LiveShell) error {
+	return p.t.ExecuteTemplate(w, "live-index", s)
+}
+
+// Drills renders the list alone.
+func (p LivePages) Drills(drills []LiveDrill) (string, error) {
 	var b strings.Builder
-	err = t.ExecuteTemplate(&b, "live-drills", drills)
+	err := p.t.ExecuteTemplate(&b, "live-drills", drills)
 	return b.String(), err
 }
 
 // LiveCSS is the style of the live page.
 func LiveCSS() string { return css + liveCSS }
 
-// model is the report's model of what was seen until now. The builder goes on with its own lists.
-func (l *Live) model(now float64) *Model {
+// model is the report's model of what was seen until now, and whether service is restored. The builder goes on with its own lists.
+func (l *Live) model(now float64) (*Model, verdict.State) {
 	b := *l.builder
 	b.m.Seconds = max(b.m.Seconds, now)
 	b.m.alerts = slices.Clone(b.m.alerts)
@@ -454,15 +454,16 @@ func (l *Live) model(now float64) *Model {
 	b.m.instances = slices.Clone(b.m.instances)
 	b.m.nodes = slices.Clone(b.m.nodes)
 	v := verdict.Verdict{}
-	if s := l.facts.Restored(evidence.Offset(now)); s.Held {
-		at := s.At
+	restored := l.facts.Restored(evidence.Offset(now))
+	if restored.Held {
+		at := restored.At
 		v.Clocks = verdict.Clocks{evidence.ClockRestored: &at}
 	}
-	return b.Model(v, "")
+	return b.Model(v, ""), restored
 }
 
 func (l *Live) view(now float64, withTimeline bool) *liveView {
-	m := l.model(now)
+	m, restored := l.model(now)
 	run := &m.Run
 	v := &liveView{Clock: offset(now), LastEvent: count(m.Events)}
 	v.About = []string{
@@ -479,7 +480,6 @@ func (l *Live) view(now float64, withTimeline bool) *liveView {
 		cut, _ := slices.BinarySearchFunc(l.recent, now-liveRecent, func(j liveJourney, t float64) int { return cmp.Compare(j.t, t) })
 		l.recent = append(l.recent[:0], l.recent[max(cut, 1):]...)
 	}
-	restored := l.facts.Restored(evidence.Offset(now))
 	horizon := l.progress(v, m, now)
 	l.users(v, m, now)
 	l.health(v, m, now)
@@ -778,13 +778,8 @@ func (l *Live) users(v *liveView, m *Model, now float64) {
 			}
 			s.Took = seconds(to - r.from)
 			bad, all := 0, 0
-			for k := binOf(r.from); k <= binOf(to) && k < len(m.bins) && r.outcome != evidence.StepSkipped; k++ {
-				for j, c := range m.bins[k].journeys {
-					if m.own(j) {
-						bad += c.failed + c.unsent
-						all += c.ok + c.failed + c.unsent
-					}
-				}
+			if r.outcome != evidence.StepSkipped {
+				bad, all = m.failures(r.from, to, m.own)
 			}
 			s.Sent, s.Failed, s.Rate = count(all), count(bad), "no data"
 			if all > 0 {
@@ -1270,6 +1265,7 @@ func (l *Live) now(plot string, m *Model) [][2]string {
 // Line says in one line what the drill does.
 func (l *Live) Line(now float64) string {
 	v := &liveView{}
-	l.progress(v, l.model(now), now)
+	m, _ := l.model(now)
+	l.progress(v, m, now)
 	return fmt.Sprintf("%d%s%% done. %s", v.Percent, nbsp, v.Says)
 }

@@ -10,90 +10,30 @@ import (
 	"image/png"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"backout/fixtures/browser"
 )
 
-// chromium starts the machine's browser, or says why the test is left out.
-func chromium(t *testing.T) context.Context {
-	t.Helper()
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skip("no Chromium here: the live page is not looked at in a browser (apt-get install chromium)")
-	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path),
-		chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("hide-scrollbars", true))
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox)
-	}
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
-	ctx, end := chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {})) // of events that it does not know
-	t.Cleanup(end)
-	t.Cleanup(func() { // it closes the browser and waits until its folder is gone
-		if err := chromedp.Cancel(ctx); err != nil {
-			t.Logf("close the browser: %v", err)
-		}
-	})
-	if err := chromedp.Run(ctx); err != nil {
-		t.Fatalf("start %s: %v", path, err)
-	}
-	return ctx
-}
-
-// tab is a page in the browser, and what the browser had to say of it.
+// tab is a page in the browser.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
-
-	mu       sync.Mutex
-	said     []string // errors and warnings of the console
-	requests []string
+	*browser.Tab
+	t *testing.T
 }
 
-func (s *Server) browse(t *testing.T, browser context.Context, width, height int64, dark bool) *tab {
+func (s *Server) browse(t *testing.T, chromium context.Context, width, height int64, dark bool) *tab {
 	t.Helper()
-	ctx, end := chromedp.NewContext(browser)
-	t.Cleanup(end)
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	t.Cleanup(cancel)
-	b := &tab{t: t, ctx: ctx}
-	chromedp.ListenTarget(ctx, func(ev any) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		switch e := ev.(type) {
-		case *runtime.EventExceptionThrown:
-			b.said = append(b.said, e.ExceptionDetails.Error())
-		case *runtime.EventConsoleAPICalled:
-			text := "console." + string(e.Type)
-			for _, a := range e.Args {
-				text += " " + string(a.Value)
-			}
-			b.said = append(b.said, text)
-		case *log.EventEntryAdded:
-			b.said = append(b.said, fmt.Sprintf("%s: %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL))
-		case *network.EventRequestWillBeSent:
-			b.requests = append(b.requests, e.Request.URL)
-		}
-	})
+	b := &tab{browser.Open(t, chromium), t}
 	scheme := "light"
 	if dark {
 		scheme = "dark"
@@ -107,8 +47,8 @@ func (s *Server) browse(t *testing.T, browser context.Context, width, height int
 
 func (b *tab) do(actions ...chromedp.Action) {
 	b.t.Helper()
-	if err := chromedp.Run(b.ctx, actions...); err != nil {
-		b.t.Fatalf("%v\nthe console said %q", err, b.said)
+	if err := chromedp.Run(b, actions...); err != nil {
+		b.t.Fatalf("%v\nthe console said %q", err, b.Said())
 	}
 }
 
@@ -123,12 +63,12 @@ func (b *tab) until(js string) {
 	b.t.Helper()
 	for stop := time.Now().Add(25 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		is := false
-		err := chromedp.Run(b.ctx, chromedp.Evaluate("!!("+js+")", &is)) // it fails while the page becomes another one
+		err := chromedp.Run(b, chromedp.Evaluate("!!("+js+")", &is)) // it fails while the page becomes another one
 		if is && err == nil {
 			return
 		}
 		if time.Now().After(stop) {
-			b.t.Fatalf("waited for %s: %v; the headline is %q, the console said %q", js, err, b.ask(`document.querySelector("h1")?.textContent`), b.said)
+			b.t.Fatalf("waited for %s: %v; the headline is %q, the console said %q", js, err, b.ask(`document.querySelector("h1")?.textContent`), b.Said())
 		}
 	}
 }
@@ -172,19 +112,18 @@ func (b *tab) order(name, by, why string) {
 // clean fails when the console said anything, or when anything was asked of somebody else.
 func (b *tab) clean(s *Server) {
 	b.t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.said) > 0 {
-		b.t.Errorf("the console said %q", b.said)
+	if said := b.Said(); len(said) > 0 {
+		b.t.Errorf("the console said %q", said)
 	}
 	own := strings.TrimSuffix(s.URL(), "/")
-	for _, url := range b.requests {
+	requests := b.Requests()
+	for _, url := range requests {
 		if !strings.HasPrefix(url, own+"/") && !strings.HasPrefix(url, "data:") {
 			b.t.Errorf("the page asked for %s", url)
 		}
 	}
-	if len(b.requests) < 4 {
-		b.t.Errorf("saw the requests %q only", b.requests)
+	if len(requests) < 4 {
+		b.t.Errorf("saw the requests %q only", requests)
 	}
 }
 
@@ -257,13 +196,13 @@ func fewColours(from image.Image) image.Image {
 // A drill from its beginning to its end in a real browser, steered by the keyboard alone: paused, resumed, approved; then the
 // page is the report. Another is aborted in a dark and narrow window.
 func TestTheLivePageInABrowser(t *testing.T) {
-	browser := chromium(t)
+	chromium := browser.Start(t)
 	t.Run("approved", func(t *testing.T) {
 		s, r, run := played(t, 8, "127.0.0.1:0")
 		if err := r.Asks(3, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		b := s.browse(t, browser, 1440, 1700, false)
+		b := s.browse(t, chromium, 1440, 1700, false)
 		b.until(`document.querySelector("[data-order=approve]").getAttribute("aria-disabled") === "true"`)
 		if why := b.ask(`document.getElementById("hint-approve").textContent`); why != "nothing waits for approval" {
 			t.Errorf("a button that cannot be pressed says %q", why)
@@ -286,7 +225,7 @@ func TestTheLivePageInABrowser(t *testing.T) {
 		}
 		b.do(chromedp.Click("label:has(#zoom-all)"))
 		b.picture("live")
-		late := s.browse(t, browser, 1440, 1000, false)
+		late := s.browse(t, chromium, 1440, 1000, false)
 		late.until(`document.getElementById("feed").textContent.includes("Phase: provision")`)
 		late.until(`document.getElementById("feed").textContent.includes("paused, look at the baseline")`)
 		b.order("approve", "ada", "harm was seen")
@@ -304,7 +243,7 @@ func TestTheLivePageInABrowser(t *testing.T) {
 			t.Fatal(err)
 		}
 		ended := run()
-		b := s.browse(t, browser, 400, 900, true)
+		b := s.browse(t, chromium, 400, 900, true)
 		b.headline("It waits for approval of step 2")
 		if ground := b.ask(`getComputedStyle(document.body).backgroundColor`); ground != "rgb(20, 23, 26)" {
 			t.Errorf("the ground is %s in the dark", ground)
@@ -322,15 +261,13 @@ func TestTheLivePageInABrowser(t *testing.T) {
 
 // The control of what is said of console and network above: a page that does such things is seen to.
 func TestABrowserSaysWhatAPageDoes(t *testing.T) {
-	browser := chromium(t)
+	chromium := browser.Start(t)
 	s, _, _ := played(t, 1, "127.0.0.1:0")
-	b := s.browse(t, browser, 400, 900, false)
+	b := s.browse(t, chromium, 400, 900, false)
 	b.until(`document.querySelector("#headline")`)
 	b.do(chromedp.Evaluate(`fetch("http://127.0.0.1:1/").catch(() => console.error("seen")); document.body.insertAdjacentHTML("beforeend", "<div style='width:900px'>wide</div>"); 0`, nil))
 	for stop := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		b.mu.Lock()
-		said := strings.Join(b.said, "\n")
-		b.mu.Unlock()
+		said := strings.Join(b.Said(), "\n")
 		if strings.Contains(said, "seen") && strings.Contains(said, "Content Security Policy") {
 			break // the policy stops it before it leaves, and says so
 		}

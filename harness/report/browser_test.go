@@ -5,89 +5,27 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	cdppage "github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"backout/fixtures/browser"
 )
 
-// browser starts the machine's Chromium. Tabs of it are made by tab.
-func browser(t testing.TB) context.Context {
-	t.Helper()
-	var path string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skip("no Chromium here: pages are not looked at in a browser (apt-get install chromium)")
-	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(path),
-		chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("hide-scrollbars", true))
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox)
-	}
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
-	ctx, end := chromedp.NewContext(ctx)
-	t.Cleanup(end)
-	t.Cleanup(func() { // it closes the browser and waits until its folder is gone
-		if err := chromedp.Cancel(ctx); err != nil {
-			t.Logf("close the browser: %v", err)
-		}
-	})
-	if err := chromedp.Run(ctx); err != nil {
-		t.Fatalf("start %s: %v", path, err)
-	}
-	return ctx
-}
+// tab is a page in the browser.
+type tab struct{ *browser.Tab }
 
-// tab is a page in the browser, and what the browser had to say of it.
-type tab struct {
-	context.Context
-	mu       sync.Mutex
-	said     []string // errors and warnings of the console
-	requests []string
-}
-
-func open(t testing.TB, browser context.Context, url string, width, height int64, first ...chromedp.Action) *tab {
+func open(t testing.TB, chromium context.Context, url string, width, height int64, first ...chromedp.Action) *tab {
 	t.Helper()
-	ctx, end := chromedp.NewContext(browser)
-	t.Cleanup(end)
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	t.Cleanup(cancel)
-	b := &tab{Context: ctx}
-	chromedp.ListenTarget(ctx, func(ev any) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		switch e := ev.(type) {
-		case *runtime.EventExceptionThrown:
-			b.said = append(b.said, e.ExceptionDetails.Error())
-		case *runtime.EventConsoleAPICalled:
-			text := "console." + e.Type.String()
-			for _, a := range e.Args {
-				text += " " + string(a.Value)
-			}
-			b.said = append(b.said, text)
-		case *log.EventEntryAdded:
-			b.said = append(b.said, fmt.Sprintf("%s: %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL))
-		case *network.EventRequestWillBeSent:
-			b.requests = append(b.requests, e.Request.URL)
-		}
-	})
+	b := &tab{browser.Open(t, chromium)}
 	actions := append([]chromedp.Action{network.Enable(), log.Enable(), chromedp.EmulateViewport(width, height), cdppage.BringToFront()}, first...)
 	b.run(t, append(actions, chromedp.Navigate(url))...)
 	return b
@@ -110,17 +48,16 @@ func ask[T any](t testing.TB, b *tab, expression string) (answer T) {
 // quiet fails the test when the page wanted anything of the network, or the console is not empty.
 func (b *tab) quiet(t testing.TB) {
 	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, text := range b.said {
+	for _, text := range b.Said() {
 		t.Errorf("the console is not empty: %s", text)
 	}
-	for _, url := range b.requests {
+	requests := b.Requests()
+	for _, url := range requests {
 		if !strings.HasPrefix(url, "file://") && !strings.HasPrefix(url, "data:") {
 			t.Errorf("a request to the network: %s", url)
 		}
 	}
-	if files := slices.DeleteFunc(slices.Clone(b.requests), func(u string) bool { return strings.HasPrefix(u, "data:") }); len(files) > 1 {
+	if files := slices.DeleteFunc(requests, func(u string) bool { return strings.HasPrefix(u, "data:") }); len(files) > 1 {
 		t.Errorf("it wants more than its one file: %v", files)
 	}
 }
@@ -190,7 +127,7 @@ func TestTheReportInABrowser(t *testing.T) {
 		t.Skip("it starts a browser")
 	}
 	url := written(t, load(t))
-	chromium := browser(t)
+	chromium := browser.Start(t)
 
 	t.Run("from disk, with nothing from the network and nothing to complain of", func(t *testing.T) {
 		b := open(t, chromium, url, 1440, 900)

@@ -147,6 +147,7 @@ func withLog(cause error, n Opened, b Barrier) error {
 }
 
 // ApplyError is the last error of a subscriber's worker in its log, without time and process; empty when there is none.
+// That a worker could not start because the one before it was still ending is not the error that ended that one.
 func ApplyError(log string) string {
 	var last string
 	lines := strings.Split(log, "\n")
@@ -154,6 +155,9 @@ func ApplyError(log string) string {
 		_, text, is := strings.Cut(l, "ERROR:  ")
 		if !is || !strings.Contains(l, "] logical replication") && !strings.Contains(strings.Join(lines[i:min(i+3, len(lines))], "\n"), "replication origin") &&
 			!strings.Contains(text, "logical replication") {
+			continue
+		}
+		if strings.Contains(text, "already active for PID") {
 			continue
 		}
 		last = text

@@ -91,6 +91,10 @@ func TestApplyErrorOfALog(t *testing.T) {
 2026-11-23 10:00:01.100 UTC [13]  DETAIL:  Key (id)=(1) already exists.
 2026-11-23 10:00:01.100 UTC [13]  CONTEXT:  processing remote data for replication origin "pg_16400" during message type "INSERT"
 `
+	log += `2026-11-23 10:00:06.100 UTC [14]  LOG:  logical replication apply worker for subscription "shop" has started
+2026-11-23 10:00:06.101 UTC [14]  ERROR:  replication origin with ID 1 is already active for PID 13
+2026-11-23 10:00:06.102 UTC [1]  LOG:  background worker "logical replication worker" (PID 14) exited with exit code 1
+`
 	if got := postgres.ApplyError(log); got != `duplicate key value violates unique constraint "orders_pkey" (Key (id)=(1) already exists.)` {
 		t.Errorf("found %q", got)
 	}

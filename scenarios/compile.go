@@ -16,6 +16,7 @@ import (
 	"backout/harness/drill"
 	"backout/harness/evidence"
 	"backout/harness/service"
+	"backout/harness/verdict"
 )
 
 // Scenario is one compiled drill, or the reason why it does not apply to the environment.
@@ -150,6 +151,12 @@ func compile(src source, pickle *messages.Pickle, o Options) (Scenario, error) {
 	return Scenario{Spec: d.Spec, NotApplicable: drill.Lacks(o.Environment, &d.Spec)}, nil
 }
 
+// ofTheBreaker says whether what must fail is the breaker's promise: then what is wrong is not the plan, but what is promised of a
+// breaker that is as it is.
+func (d *draft) ofTheBreaker() bool {
+	return d.Expect.Fails == verdict.BreakerTrips || d.Expect.Fails == verdict.BreakerQuiet
+}
+
 // whole checks what only the end of a scenario can show.
 func (d *draft) whole() error {
 	switch {
@@ -163,7 +170,7 @@ func (d *draft) whole() error {
 		return fmt.Errorf("%s has no journeys, so there is no traffic: leave the line away", d.Service.Path)
 	case d.Rate == 0 && len(d.Service.Journeys) > 0:
 		return errors.New(`expected traffic, since without it nothing is observed: And 50 journeys per second by 20 users`)
-	case d.Expect != nil && d.Expect.Fails != "" && d.Plan.Sabotage == nil && len(d.Faults) == 0:
+	case d.Expect != nil && d.Expect.Fails != "" && d.Plan.Sabotage == nil && len(d.Faults) == 0 && !d.ofTheBreaker():
 		return fmt.Errorf("the drill must fail because %q, but %s does not state its sabotage: say what is wrong with the plan, and a command that shows that it took effect (sabotage: {what: ..., shown: ...})", d.Expect.Fails, d.Plan.Path)
 	case d.Plan.Sabotage != nil && (d.Expect == nil || d.Expect.Fails == ""):
 		return fmt.Errorf(`%s is sabotaged (%s), so the drill must fail: Then the drill fails because "CHECK"`, d.Plan.Path, d.Plan.Sabotage.What)

@@ -26,6 +26,24 @@ func then() []Sentence {
 			return d.expects("nobody is harmed", "good")
 		}, decide),
 
+		sentence(`the breaker trips within {n} seconds`, func(d *draft, w []string) error {
+			if err := d.expects("the breaker trips", "harms"); err != nil {
+				return err
+			}
+			within, err := number(w[0])
+			if err != nil {
+				return err
+			}
+			if within <= 0 {
+				return fmt.Errorf("expected a time above 0, found %s seconds", w[0])
+			}
+			d.Trips = true
+			return d.breaker(evidence.Promise{Check: verdict.BreakerTrips, Text: fmt.Sprintf("the breaker trips within %s seconds", w[0]), Within: within})
+		}, decide),
+		sentence(`the breaker stays closed`, func(d *draft, _ []string) error {
+			return d.breaker(evidence.Promise{Check: verdict.BreakerQuiet, Text: verdict.BreakerQuiet})
+		}, nil),
+
 		promise(`service is restored`, verdict.Restored),
 		sentence(`service is restored within {n} minutes`, func(d *draft, w []string) error { return d.within(w[0], "minutes", 60) }, nil),
 		sentence(`service is restored within {n} seconds`, func(d *draft, w []string) error { return d.within(w[0], "seconds", 1) }, nil),
@@ -127,6 +145,18 @@ func promise(form string, checks ...string) Sentence {
 }
 
 func (d *draft) promise(p evidence.Promise) { d.Promises = append(d.Promises, p) }
+
+// breaker promises something of the service's breaker, which must be there.
+func (d *draft) breaker(p evidence.Promise) error {
+	if err := d.needService(); err != nil {
+		return err
+	}
+	if d.Service.Breaker == nil {
+		return fmt.Errorf("%s has no breaker: say when it trips (breaker: {}, for the usual rules)", d.Service.Path)
+	}
+	d.promise(p)
+	return nil
+}
 
 func (d *draft) within(count, unit string, seconds float64) error {
 	n, err := number(count)

@@ -376,6 +376,14 @@ func (d *Drill) decide(ctx context.Context) error {
 		case d.spec.Bad.Good:
 			why = "it is a good release, and has been deployed for 5 s"
 			return since >= evidence.Seconds(good)
+		case d.spec.Trips:
+			// Beside the breaker's word the verdict needs the harm itself, since other promises rest on it.
+			tripped := ask(d, func(f *verdict.Facts, _ evidence.Offset) string { return f.Tripped() })
+			if why = "the breaker tripped: " + tripped; tripped != "" && seen.Shown {
+				return true
+			}
+			why = "the breaker did not trip, or what the release states was not seen: " + seen.Finding
+			return since >= evidence.Seconds(d.spec.Bad.Within)
 		case seen.Shown && d.log.Now()-seen.Since >= evidence.Seconds(lasts):
 			why = seen.Finding
 			return true

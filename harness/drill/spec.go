@@ -44,6 +44,7 @@ type Spec struct {
 
 	Second *evidence.Second // a second operator comes; nil: none does
 	Death  *evidence.Death  // the machine dies that runs the plan; nil: it lives
+	Trips  bool             // the breaker decides to roll back, in place of the harm that is seen
 	Herd   *evidence.Herd   // clients come back when service is restored; nil: nobody had given up
 
 	Faults   []evidence.DeclaredFault
@@ -142,6 +143,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Death:       s.Death,
 		Budget:      s.Budget,
 		Herd:        s.Herd,
+		Trips:       s.Trips,
 		Mutant:      s.Mutant,
 		Faults:      s.Faults,
 		Digests:     digests,

@@ -50,6 +50,8 @@ func (e *Event) Key() string {
 		return "gap"
 	case e.End != nil:
 		return "end"
+	case e.Breaker != nil:
+		return "breaker"
 	case e.Pod != nil:
 		return "pod"
 	case e.Endpoints != nil:

@@ -48,6 +48,8 @@ type Event struct {
 	Finding  *Finding  `json:"finding,omitempty"`
 	Gap      *Gap      `json:"gap,omitempty"`
 
+	Breaker *Breaker `json:"breaker,omitempty"`
+
 	Pod       *Pod       `json:"pod,omitempty"`
 	Endpoints *Endpoints `json:"endpoints,omitempty"`
 	Sync      *Sync      `json:"sync,omitempty"`
@@ -338,6 +340,28 @@ type Alert struct {
 	Unit      string  `json:"unit"`
 }
 
+// Breaker is the word of the circuit breaker that can start a rollback by itself. Written by observe.
+type Breaker struct {
+	Event     string  `json:"event"`          // one of Breaker...
+	Rule      string  `json:"rule,omitempty"` // errors, invariant, metric: the one that came furthest
+	Of        string  `json:"of,omitempty"`   // a journey, an invariant, "latency of checkout"
+	Value     float64 `json:"value,omitempty"`
+	Baseline  float64 `json:"baseline,omitempty"`
+	Threshold float64 `json:"threshold,omitempty"`
+	Unit      string  `json:"unit,omitempty"`     // share, readings, s
+	Samples   int     `json:"samples,omitempty"`  // armed: answers in the baseline; tripped, closed: within the rule's stretch; ended: all since it was armed
+	Failures  int     `json:"failures,omitempty"` // among the samples
+	Near      float64 `json:"near,omitempty"`     // how far the rule came: 1 trips; ended: the furthest ever
+}
+
+// Events of the breaker.
+const (
+	BreakerArmed   = "armed"   // the baseline is known: from now on it can trip
+	BreakerTripped = "tripped" // it opens: the release is to be rolled back
+	BreakerClosed  = "closed"  // no rule has come half as far for the stated time
+	BreakerEnded   = "ended"   // it looks no more
+)
+
 // Fault is an event of a fault or a sabotage. A declared fault is written by drill, and every event of it but the first
 // says what was observed: a fault that was asked for is in force when that was seen, and gone when that was seen. The
 // sabotage of a plan is written by rollback.
@@ -506,6 +530,8 @@ func (k *Chunk) Put(e *Event)    { e.Chunk = k }
 func (k *Finding) Put(e *Event)  { e.Finding = k }
 func (k *Gap) Put(e *Event)      { e.Gap = k }
 func (k *End) Put(e *Event)      { e.End = k }
+
+func (k *Breaker) Put(e *Event) { e.Breaker = k }
 
 func (k *Pod) Put(e *Event)       { e.Pod = k }
 func (k *Sync) Put(e *Event)      { e.Sync = k }

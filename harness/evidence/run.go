@@ -35,7 +35,9 @@ type Run struct {
 	Second *Second `json:"second,omitempty"` // a second operator starts the same rollback
 	Budget *Budget `json:"budget,omitempty"` // acknowledged writes that may be lost, those included that took one back
 	Death  *Death  `json:"death,omitempty"`  // the machine dies that runs the rollback
-	Herd   *Herd   `json:"herd,omitempty"`   // clients come back when service is restored
+	// Trips says that the breaker decides to roll back, in place of the harm that is seen.
+	Trips bool  `json:"trips,omitempty"`
+	Herd  *Herd `json:"herd,omitempty"` // clients come back when service is restored
 
 	Mutant *Mutant         `json:"mutant,omitempty"` // the plan was changed by a rule
 	Faults []DeclaredFault `json:"faults,omitempty"` // what is done to the environment while the plan runs
@@ -86,8 +88,21 @@ type Service struct {
 	Frozen     []string `json:"frozen,omitempty"`     // tables with a frozen cohort
 	Database   bool     `json:"database"`
 	Unrecorded bool     `json:"unrecorded,omitempty"` // its database has no migrations that a tool records
+	// Breaker is the rules of its circuit breaker; nil: it has none.
+	Breaker *BreakerRules `json:"breaker,omitempty"`
 	// Readers names, for each cache, a journey that reads through it.
 	Readers map[string]string `json:"readers,omitempty"`
+}
+
+// BreakerRules are when a circuit breaker trips and closes. Lengths are in seconds.
+type BreakerRules struct {
+	Times    float64 `json:"times"`    // a journey's share of failures, over the baseline's
+	Share    float64 `json:"share"`    // and at least so much of 1
+	Failures int     `json:"failures"` // and at least so many
+	Within   float64 `json:"within"`   // counted over so long
+	Readings int     `json:"readings"` // in a row that find an invariant broken
+	Off      float64 `json:"off"`      // a metric has been an alert for so long
+	Closes   float64 `json:"closes"`   // when nothing has come half as far for so long
 }
 
 // Budget allows so many acknowledged writes of a journey to be lost, for a reason that is written.

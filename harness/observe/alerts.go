@@ -274,11 +274,15 @@ func (s *series) feed(k key, value float64, events []*evidence.Alert) []*evidenc
 	return events
 }
 
-// alerting writes alerts as seconds pass.
+// alerting writes alerts and the breaker's word as seconds pass.
 func (o *Observer) alerting() {
 	every(o.ctx, min(o.Interval, time.Second), func() {
 		for _, a := range o.alerts.tick(o.Log.Now()) {
+			o.breaks.alert(a, o.Log.Now())
 			o.Log.Put(a)
+		}
+		if b := o.breaks.tick(o.Log.Now()); b != nil {
+			o.Log.Put(b)
 		}
 	})
 }

@@ -47,6 +47,7 @@ type Observer struct {
 	work   sync.WaitGroup
 	client *http.Client
 	alerts *alerts
+	breaks *breaker // nil: there is none
 	steps  *steps
 	nodes  *cluster
 
@@ -64,7 +65,7 @@ func Start(ctx context.Context, c Config) *Observer {
 		c.Beat = time.Second
 	}
 	ctx, end := context.WithCancel(ctx)
-	o := &Observer{Config: c, ctx: ctx, end: end, client: newClient(), alerts: newAlerts(name(c.Service)),
+	o := &Observer{Config: c, ctx: ctx, end: end, client: newClient(), alerts: newAlerts(name(c.Service)), breaks: newBreaker(c.Service),
 		steps: newSteps(ctx), nodes: newCluster()}
 	o.work.Go(o.roster)
 	o.work.Go(o.machine)
@@ -97,13 +98,19 @@ func (o *Observer) Step(running bool) {
 	o.nodes.demandSchemas()
 }
 
-// Journey counts a finished journey for the alerts. It is quick and writes nothing, so that it may be called from
+// Journey counts a finished journey for the alerts and the breaker. It is quick and writes nothing, so that it may be called from
 // evidence.Log.Tap. t is when the journey ended.
-func (o *Observer) Journey(j evidence.Journey, t evidence.Offset) { o.alerts.journey(j, t) }
+func (o *Observer) Journey(j evidence.Journey, t evidence.Offset) {
+	o.alerts.journey(j, t)
+	o.breaks.journey(j, t)
+}
 
 // Baseline fixes the means and spreads, from what was seen between from and to, against which alerts are raised. There
-// are no alerts before it.
-func (o *Observer) Baseline(from, to evidence.Offset) { o.alerts.fix(from, to) }
+// are no alerts before it, and the breaker does not trip.
+func (o *Observer) Baseline(from, to evidence.Offset) {
+	o.alerts.fix(from, to)
+	o.breaks.fix(from, to)
+}
 
 // Stop ends all probes, closes their connections, writes the gaps that are still open, and returns what could not be
 // closed in time.
@@ -116,6 +123,9 @@ func (o *Observer) Stop() error {
 		o.end()
 	}
 	o.work.Wait()
+	if e := o.breaks.end(); first && e != nil {
+		o.Log.Put(e)
+	}
 	o.client.CloseIdleConnections()
 	o.mu.Lock()
 	defer o.mu.Unlock()

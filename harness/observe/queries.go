@@ -93,6 +93,9 @@ func (o *Observer) query(ctx context.Context, l *line, q *query) {
 	switch {
 	case err == nil:
 		q.track.read()
+		if p, is := k.(*evidence.Probe); is {
+			o.breaks.invariant(*p)
+		}
 	case late(err) || !answered(err) && !errors.Is(err, errAnswer):
 		q.track.lost(began, o.why(err))
 		k = q.broken(o.why(err))

@@ -311,6 +311,15 @@ func describe(e evidence.Event) string {
 		a := e.Alert
 		w.add("%s %s", strings.TrimSpace(a.Metric+" "+a.Of), a.Event)
 		w.add("%s%s%s against %s in the baseline, alert at %s", number(a.Value), nbsp, a.Unit, number(a.Baseline), number(a.Threshold))
+	case e.Breaker != nil:
+		b := e.Breaker
+		w.add("breaker %s", b.Event)
+		if b.Rule != "" {
+			w.add("%s of %s: %s%s%s against %s, %s%% of the way", b.Rule, b.Of, number(b.Value), nbsp, b.Unit, number(b.Threshold), number(100*b.Near))
+		}
+		if b.Samples > 0 {
+			w.add("%s failed of %s", count(int64(b.Failures)), count(int64(b.Samples)))
+		}
 	case e.Fault != nil:
 		w.add("%s %s", strings.TrimSpace(e.Fault.Name+" "+e.Fault.Of), e.Fault.Event)
 		w.maybe(e.Fault.Text)

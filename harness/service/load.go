@@ -99,7 +99,7 @@ func readService(path string, text []byte) (*Service, error) {
 		return nil, f.err()
 	}
 	o := root.object("service", "tier", "allow", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
-		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs")
+		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker")
 	s := &Service{Path: path, Dir: filepath.Dir(path), Instances: 1}
 
 	name := o.must("service", "its name")
@@ -155,6 +155,7 @@ func readService(path string, text []byte) (*Service, error) {
 	s.Effects = effects(o.get("effects"), s)
 	s.Caches = caches(o.get("caches"), s)
 	s.Sessions = sessions(o.get("sessions"), s)
+	s.Breaker = breaker(o.get("breaker"), s)
 	if s.Database == nil {
 		o.get("jobs").wrong("expected a database in service.yaml, since jobs are counted there, found none")
 	}
@@ -172,7 +173,7 @@ func allowed(host string) bool { return hostName.MatchString(host) || net.ParseI
 // readSchemaOnly reads a service that nothing runs for: a database, and releases that change it.
 func readSchemaOnly(o *object, s *Service) (*Service, error) {
 	s.Instances = 0
-	for _, key := range []string{"instances", "ready", "release", "values", "journeys", "env", "secrets", "effects", "caches", "sessions", "dependants", "stubs"} {
+	for _, key := range []string{"instances", "ready", "release", "values", "journeys", "env", "secrets", "effects", "caches", "sessions", "dependants", "stubs", "breaker"} {
 		o.get(key).wrong("expected run beside %s, since without it nothing runs and there is only a database, found none", key)
 	}
 	s.Database = database(o.must("database", "what there is when nothing runs: say run for a service that runs"), s.Dir)

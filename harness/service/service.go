@@ -30,6 +30,7 @@ type Service struct {
 	Sessions       map[string]string // kept value -> the journey that must still accept it
 	Dependants     []string
 	Stubs          map[string]Stub // of what it calls; {url:NAME} is where
+	Breaker        *Breaker        // when a release is to be rolled back without anybody's order; nil: never
 }
 
 // Targets within which service must be restored, by tier.

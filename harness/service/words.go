@@ -60,6 +60,7 @@ func (s *Service) Evidence() evidence.Service {
 		Caches:   sorted(s.Caches),
 		Sessions: sorted(s.Sessions),
 		Database: s.Database != nil,
+		Breaker:  s.Breaker.evidence(),
 	}
 	if s.Tier == "critical" {
 		e.Target = TargetCritical.Seconds()

@@ -1,5 +1,7 @@
 package verdict
 
+import "backout/harness/evidence"
+
 // check is one promise that can be judged.
 type check struct {
 	name    string
@@ -71,6 +73,10 @@ func checks() []check {
 			"Take back whatever spared the service in the plan's last step, and keep the capacity that clients who come back at once need."},
 		{SecondRefused, false, hasSecond, nil, secondRefused,
 			"Let nothing but its holder remove the lock's file, and take the lock before anything else."},
+		{BreakerTrips, false, promises(BreakerTrips), []string{HarmSeen, ObservationWithout}, breakerTrips,
+			"Set the breaker's rules so that what the release does trips them: a lower share, fewer failures, a shorter stretch."},
+		{BreakerQuiet, false, promises(BreakerQuiet), []string{ObservationWithout}, breakerQuiet,
+			"Set the breaker's rules above what is usual: a higher share, more failures, a longer stretch."},
 	}
 }
 
@@ -165,6 +171,21 @@ func hasHerd(j *judging) string { return unless(j.run.Herd != nil, "nobody comes
 
 func hasSecond(j *judging) string {
 	return unless(j.run.Second != nil, "nobody else starts the rollback")
+}
+
+// promises is whether the drill states the promise: of checks that no other drill needs.
+func promises(name string) func(*judging) string {
+	return func(j *judging) string { return unless(j.promised(name) != nil, "the drill does not promise it") }
+}
+
+// promised is the stated promise of that check; nil: there is none.
+func (j *judging) promised(name string) *evidence.Promise {
+	for i := range j.run.Promises {
+		if j.run.Promises[i].Check == name {
+			return &j.run.Promises[i]
+		}
+	}
+	return nil
 }
 
 func unless(ok bool, why string) string {

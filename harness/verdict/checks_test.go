@@ -2,6 +2,7 @@ package verdict_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -546,7 +547,7 @@ func TestChecks(t *testing.T) {
 
 		{"a check of tomorrow", "stated", run(func(r *evidence.Run) { r.Promises = []evidence.Promise{{Check: "a check of tomorrow", Text: "x"}} }), verdict.Unjudged, open, "promise list 2 has no check of this name"},
 	}
-	cases = append(append(cases, operatorCases()...), herdCases()...)
+	cases = slices.Concat(cases, operatorCases(), herdCases(), breakerCases())
 	seen := map[string]map[string]bool{}
 	for _, c := range cases {
 		if seen[c.check] == nil {

@@ -40,6 +40,7 @@ type Facts struct {
 	locks      []taken             // in the order in which operators came
 	beside     []step              // that a second operator began
 	alerts     []mark              // those raised
+	breakers   []said              // the circuit breaker\'s words
 	people     []span              // in which the drill waited for people
 	waiting    *span               // in which it waits; nil: it does not
 	aborted    *evidence.Approval  // who aborted it; nil: nobody did
@@ -169,6 +170,8 @@ func (f *Facts) Add(e evidence.Event) {
 			}
 			f.alerts = append(f.alerts, mark{t: t, n: e.N, text: text})
 		}
+	case e.Breaker != nil:
+		f.breakers = append(f.breakers, said{numbered[evidence.Breaker]{e.N, e.Breaker}, t})
 	case e.Approval != nil:
 		f.addApproval(e.N, t, e.Approval)
 	case e.Fault != nil:

@@ -26,6 +26,8 @@ const (
 	PlanRefused        = "the plan refused and changed nothing"
 	StaysRestored      = "service stays restored when clients come back"
 	SecondRefused      = "the second operator is refused and told who holds it"
+	BreakerTrips       = "the breaker trips in time"
+	BreakerQuiet       = "the breaker stays closed"
 )
 
 // The names of the assumptions.

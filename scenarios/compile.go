@@ -151,10 +151,10 @@ func compile(src source, pickle *messages.Pickle, o Options) (Scenario, error) {
 	return Scenario{Spec: d.Spec, NotApplicable: drill.Lacks(o.Environment, &d.Spec)}, nil
 }
 
-// ofTheBreaker says whether what must fail is the breaker's promise: then what is wrong is not the plan, but what is promised of a
-// breaker that is as it is.
-func (d *draft) ofTheBreaker() bool {
-	return d.Expect.Fails == verdict.BreakerTrips || d.Expect.Fails == verdict.BreakerQuiet
+// besides says whether what is wrong on purpose is not the plan: a breaker that is as it is, of which too much is promised, or
+// people who do not approve it.
+func (d *draft) besides() bool {
+	return d.Expect.Fails == verdict.BreakerTrips || d.Expect.Fails == verdict.BreakerQuiet || d.unapproved || d.Approver != nil
 }
 
 // whole checks what only the end of a scenario can show.
@@ -170,7 +170,9 @@ func (d *draft) whole() error {
 		return fmt.Errorf("%s has no journeys, so there is no traffic: leave the line away", d.Service.Path)
 	case d.Rate == 0 && len(d.Service.Journeys) > 0:
 		return errors.New(`expected traffic, since without it nothing is observed: And 50 journeys per second by 20 users`)
-	case d.Expect != nil && d.Expect.Fails != "" && d.Plan.Sabotage == nil && len(d.Faults) == 0 && !d.ofTheBreaker():
+	case d.Plan.Approval != nil && d.Plan.Approval.How != service.Automatic && d.Approver == nil && !d.unapproved && !d.byHand:
+		return fmt.Errorf(`%s asks for approval: say who gives it ("anna" approves it after 2 seconds), that nobody does (nobody approves it), or that a person at the terminal does (a person approves it)`, d.Plan.Path)
+	case d.Expect != nil && d.Expect.Fails != "" && d.Plan.Sabotage == nil && len(d.Faults) == 0 && !d.besides():
 		return fmt.Errorf("the drill must fail because %q, but %s does not state its sabotage: say what is wrong with the plan, and a command that shows that it took effect (sabotage: {what: ..., shown: ...})", d.Expect.Fails, d.Plan.Path)
 	case d.Plan.Sabotage != nil && (d.Expect == nil || d.Expect.Fails == ""):
 		return fmt.Errorf(`%s is sabotaged (%s), so the drill must fail: Then the drill fails because "CHECK"`, d.Plan.Path, d.Plan.Sabotage.What)

@@ -28,6 +28,8 @@ type draft struct {
 	services    []string // where services are looked for
 	environment string
 	planGiven   bool
+	unapproved  bool // nobody approves what the plan asks
+	byHand      bool // a person does who is not played
 	deployed    bool
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"backout/harness/drill"
 	"backout/harness/evidence"
+	"backout/harness/service"
 )
 
 // when are the sentences that make something happen.
@@ -51,6 +52,32 @@ func when() []Sentence {
 			d.Second = &evidence.Second{Before: step}
 			return nil
 		}, nil),
+		sentence(`{name} starts it`, func(d *draft, w []string) error {
+			if d.Starter != "" {
+				return fmt.Errorf("%s starts it already: say it once", d.Starter)
+			}
+			d.Starter = w[0]
+			return d.asksPeople()
+		}, nil),
+		sentence(`{name} approves it after {n} seconds`, func(d *draft, w []string) error {
+			if d.Approver != nil {
+				return fmt.Errorf("%s approves it already: say it once", d.Approver.By)
+			}
+			after, err := number(w[1])
+			if err != nil {
+				return err
+			}
+			d.Approver = &evidence.Approver{By: w[0], After: after}
+			return d.asksPeople()
+		}, nil),
+		sentence(`a person approves it`, func(d *draft, _ []string) error {
+			d.byHand = true
+			return d.asksPeople()
+		}, nil),
+		sentence(`nobody approves it`, func(d *draft, _ []string) error {
+			d.unapproved = true
+			return d.asksPeople()
+		}, nil),
 		sentence(`the machine that runs it dies during step {n}`, func(d *draft, w []string) error { return d.dies(w[0], "") }, nil),
 		sentence(`the machine that runs it dies when step {n} says {name}`, func(d *draft, w []string) error { return d.dies(w[0], w[1]) }, nil),
 		sentence(`{n} times as many clients come back for {n} seconds when service is restored`, func(d *draft, w []string) error {
@@ -82,6 +109,17 @@ func when() []Sentence {
 			return nil
 		}, nil),
 	}
+}
+
+// asksPeople checks that the plan asks for approval, so that there is something to approve.
+func (d *draft) asksPeople() error {
+	if d.Plan == nil {
+		return fmt.Errorf("no plan is given yet: say first: When it is rolled back by its plan")
+	}
+	if a := d.Plan.Approval; a == nil || a.How == service.Automatic {
+		return fmt.Errorf("%s asks nobody: say whom (approval: manual)", d.Plan.Path)
+	}
+	return nil
 }
 
 func (d *draft) dies(step, says string) error {

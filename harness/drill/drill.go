@@ -32,6 +32,9 @@ type Options struct {
 	Tracer      trace.Tracer                 // nil: no spans are recorded
 	Tell        func(s *Spec, line Progress) // may be nil
 	Version     string                       // of backout
+	By          string                       // who starts the rollbacks, and proves it by one of the next two; empty: nobody says
+	Key         string                       // path of a private SSH key
+	Token       string                       // secret
 	Begun       func(Begun)                  // told when a drill's log is open, before anything is provisioned; may be nil
 }
 

@@ -2,8 +2,11 @@ package drill
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -11,6 +14,7 @@ import (
 
 	"backout/harness/evidence"
 	"backout/harness/rollback"
+	"backout/harness/service"
 )
 
 // Orders that people give a running drill.
@@ -29,6 +33,9 @@ type Order struct {
 	Name string `json:"order"` // Pause, Resume, Approve or Abort
 	By   string `json:"by"`
 	Why  string `json:"why,omitempty"` // an abort needs it
+	// An approval that a second person must give proves who gives it, by one of these.
+	Token     string `json:"token,omitempty"`
+	Signature []byte `json:"signature,omitempty"` // of Challenge, by the person's SSH key
 }
 
 // Handle is the one way to steer a running drill, for the terminal and the live page alike. Every order that is carried out
@@ -44,14 +51,17 @@ type Handle struct {
 	waits   string // where it is held; empty: it runs
 	asked   *question
 	aborted *Order
-	took    time.Duration // that people have taken until now
-	changed chan struct{} // closed at every change, and made anew
+	took    time.Duration             // that people have taken until now
+	known   map[string]service.Person // who may approve where two must; see identify
+	starter string                    // who started the rollback, and has proved it; empty: nobody known
+	changed chan struct{}             // closed at every change, and made anew
 }
 
-// question is a step that waits for approval.
+// question is what waits for approval.
 type question struct {
-	step   string
+	rollback.Question
 	until  time.Time
+	nonce  string // an approval that is signed is of this question alone
 	answer *Order // nil: none yet
 }
 
@@ -59,8 +69,10 @@ type question struct {
 type State struct {
 	Paused *Order    `json:"paused,omitempty"` // the order that is in force
 	Waits  string    `json:"waits,omitempty"`  // before what it is held; empty while it runs on to the next place where it can
-	Asks   string    `json:"asks,omitempty"`   // the step that waits for approval
+	Asks   string    `json:"asks,omitempty"`   // what waits for approval
 	Until  time.Time `json:"until,omitzero"`   // when that expires
+	Two    bool      `json:"two,omitempty"`    // who approves must prove who it is, and be another than who started it
+	Nonce  string    `json:"nonce,omitempty"`  // of the question, for Challenge
 	Over   bool      `json:"over,omitempty"`
 	// Cannot says of each order that cannot be given now why that is.
 	Cannot map[string]string `json:"cannot"`
@@ -101,7 +113,7 @@ func (h *Handle) State() State {
 		s.Paused = &o
 	}
 	if h.asked != nil {
-		s.Asks, s.Until = h.asked.step, h.asked.until
+		s.Asks, s.Until, s.Two, s.Nonce = h.asked.For, h.asked.until, h.asked.Two, h.asked.nonce
 	}
 	for _, name := range OrderNames() {
 		if why := h.cannot(name); why != "" {
@@ -173,8 +185,12 @@ func (h *Handle) Do(o Order) (said string, err error) {
 			said += ": " + h.waits
 		}
 	case Approve:
+		if why := h.mayNot(o); h.asked.Two && why != "" {
+			h.put(&evidence.Approval{By: o.By, Event: evidence.ApprovalRejected, For: h.asked.For, Why: why})
+			return "", fmt.Errorf("cannot approve %s: %s", h.asked.For, why)
+		}
 		h.asked.answer = &o
-		said = "approved: " + h.asked.step
+		said = "approved: " + h.asked.For
 		h.change()
 		return said, nil // the one who asked writes it, with the time that it took
 	case Abort:
@@ -223,23 +239,31 @@ func (h *Handle) hold(ctx context.Context, before string) error {
 	}
 }
 
-// ask waits until a person approves a step. The error is an *rollback.Unapproved when nobody does in time.
-func (h *Handle) ask(ctx context.Context, step string, within time.Duration) error {
+// ask waits until a person approves. The error is an *rollback.Unapproved when nobody does in time.
+func (h *Handle) ask(ctx context.Context, asked rollback.Question) error {
 	h.mu.Lock()
 	since := time.Now()
-	q := &question{step: step, until: since.Add(within)}
+	q := &question{Question: asked, until: since.Add(asked.Within), nonce: rand.Text()}
 	h.asked = q
-	h.put(&evidence.Approval{By: evidence.Harness, Event: evidence.ApprovalAsked, For: step, Seconds: within.Seconds()})
+	e := evidence.Approval{By: evidence.Harness, Event: evidence.ApprovalAsked, For: q.For, Seconds: q.Within.Seconds()}
+	if q.Two {
+		e.Why = "a second person approves it: another than who started it, and both have proved who they are"
+	}
+	h.put(&e)
 	h.change()
-	h.tell(fmt.Sprintf("waiting for approval, at most %s, of %s: backout approve", within, h.clean(step)))
+	how := "backout approve"
+	if q.Two {
+		how = "backout approve --by NAME --key FILE"
+	}
+	h.tell(fmt.Sprintf("waiting for approval, at most %s, of %s: %s", q.Within, h.clean(q.For), how))
 	h.mu.Unlock()
-	limit := time.NewTimer(within)
+	limit := time.NewTimer(q.Within)
 	defer limit.Stop()
 	for {
 		h.mu.Lock()
 		answer, aborted, changed := q.answer, h.aborted, h.changed
 		h.mu.Unlock()
-		e := evidence.Approval{For: step}
+		e := evidence.Approval{For: q.For}
 		var err error
 		switch {
 		case answer != nil:
@@ -260,7 +284,11 @@ func (h *Handle) ask(ctx context.Context, step string, within time.Duration) err
 			case <-limit.C:
 			}
 			e.By, e.Event = evidence.Harness, evidence.ApprovalExpired
-			err = &rollback.Unapproved{Why: fmt.Sprintf("nobody approved it within %s", within)}
+			if q.GoesOn {
+				e.Why = "the plan goes on without"
+			} else {
+				err = &rollback.Unapproved{Why: fmt.Sprintf("nobody approved it within %s", q.Within)}
+			}
 		}
 		return h.answered(q, time.Since(since), func() error {
 			if e.Event == evidence.ApprovalExpired && q.answer != nil { // in the last instant
@@ -271,6 +299,34 @@ func (h *Handle) ask(ctx context.Context, step string, within time.Duration) err
 			return err
 		})
 	}
+}
+
+// identify says who may approve where two people must, and who has started the rollback.
+func (h *Handle) identify(people map[string]service.Person, starter string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.known, h.starter = people, starter
+}
+
+// mayNot says why somebody may not approve what a second person must; empty: the person may. The caller holds the lock.
+func (h *Handle) mayNot(o Order) string {
+	who, known := h.known[o.By]
+	switch {
+	case h.starter == "":
+		return "who started it has not proved who it is, so nobody is a second person: start it with --by NAME --key FILE"
+	case !known:
+		return fmt.Sprintf("%s is not among the people of service.yaml (%s)", o.By, strings.Join(slices.Sorted(maps.Keys(h.known)), ", "))
+	case !who.Gave(o.Token) && !who.Signed(Challenge(h.asked.nonce, o.By), o.Signature):
+		return fmt.Sprintf("it does not prove that it comes from %s: expected a signature by the person's key, or the token", o.By)
+	case o.By == h.starter:
+		return o.By + " started it: a second person must approve"
+	}
+	return ""
+}
+
+// Challenge is what a person signs to approve one question.
+func Challenge(nonce, by string) string {
+	return "backout approval v1\nof " + nonce + "\nby " + by + "\n"
 }
 
 // answered ends a question; end says under the lock how.

@@ -71,14 +71,14 @@ func TestAPauseHoldsTheDrillUntilItIsResumed(t *testing.T) {
 	if err := h.hold(ctx, "step 1: nothing is paused"); err != nil {
 		t.Fatal(err)
 	}
-	order(t, h, Order{Pause, "ada", "the password is sesame"})
+	order(t, h, Order{Name: Pause, By: "ada", Why: "the password is sesame"})
 	held := make(chan error, 1)
 	go func() { held <- h.hold(ctx, "step 2: the code") }()
 	waitFor(t, h, "being held", func(s State) bool { return s.Waits == "step 2: the code" })
 	if s := h.State(); s.Cannot[Pause] != "it is paused already, by ada" || s.Cannot[Resume] != "" || s.Paused == nil || s.Paused.By != "ada" {
 		t.Errorf("found %+v", s)
 	}
-	if said := order(t, h, Order{Resume, "grace", ""}); said != "resumed: step 2: the code" {
+	if said := order(t, h, Order{Name: Resume, By: "grace", Why: ""}); said != "resumed: step 2: the code" {
 		t.Error(said)
 	}
 	if err := <-held; err != nil {
@@ -92,15 +92,15 @@ func TestAPauseHoldsTheDrillUntilItIsResumed(t *testing.T) {
 
 func TestAnAbortEndsTheDrillAndSaysWhoAndWhy(t *testing.T) {
 	h, ctx, written := steered(t)
-	order(t, h, Order{Pause, "ada", ""})
+	order(t, h, Order{Name: Pause, By: "ada", Why: ""})
 	held := make(chan error, 1)
 	go func() { held <- h.hold(ctx, "step 1") }()
 	waitFor(t, h, "being held", func(s State) bool { return s.Waits != "" })
-	order(t, h, Order{Abort, "grace", "the wrong drill"})
+	order(t, h, Order{Name: Abort, By: "grace", Why: "the wrong drill"})
 	if err := <-held; err == nil || err.Error() != "aborted by grace: the wrong drill" {
 		t.Errorf("found %v", err)
 	}
-	if _, err := h.Do(Order{Resume, "ada", ""}); err == nil || !strings.Contains(err.Error(), "it was aborted by grace") {
+	if _, err := h.Do(Order{Name: Resume, By: "ada", Why: ""}); err == nil || !strings.Contains(err.Error(), "it was aborted by grace") {
 		t.Errorf("found %v", err)
 	}
 	same(t, written(), "ada paused", "backout waits step 1", "grace aborted the wrong drill")
@@ -114,14 +114,14 @@ func TestAStepAsksForApproval(t *testing.T) {
 		err     string
 		written []string
 	}{
-		{"approved", time.Minute, &Order{Approve, "ada", "seen"}, "", []string{"backout asked step 2", "ada approved step 2 seen"}},
-		{"refused", time.Minute, &Order{Abort, "ada", "no"}, "refused by ada: no", []string{"backout asked step 2", "ada aborted no", "ada refused step 2 no"}},
+		{"approved", time.Minute, &Order{Name: Approve, By: "ada", Why: "seen"}, "", []string{"backout asked step 2", "ada approved step 2 seen"}},
+		{"refused", time.Minute, &Order{Name: Abort, By: "ada", Why: "no"}, "refused by ada: no", []string{"backout asked step 2", "ada aborted no", "ada refused step 2 no"}},
 		{"expired", time.Millisecond, nil, "nobody approved it within 1ms", []string{"backout asked step 2", "backout expired step 2"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h, ctx, written := steered(t)
 			answered := make(chan error, 1)
-			go func() { answered <- h.ask(ctx, "step 2", c.within) }()
+			go func() { answered <- h.ask(ctx, rollback.Question{For: "step 2", Within: c.within}) }()
 			if c.order != nil {
 				waitFor(t, h, "being asked", func(s State) bool { return s.Asks == "step 2" })
 				order(t, h, *c.order)
@@ -146,20 +146,20 @@ func TestOrdersThatCannotBe(t *testing.T) {
 		o    Order
 		want string
 	}{
-		{h, Order{Resume, "ada", ""}, "cannot resume: nothing is paused"},
-		{h, Order{Approve, "ada", ""}, "cannot approve: nothing waits for approval"},
-		{h, Order{Abort, "ada", " \n"}, "abort: expected a reason"},
-		{h, Order{Pause, " ", ""}, "pause: expected the name of who orders it"},
-		{h, Order{Pause, "backout", ""}, "which stands for the harness itself"},
-		{h, Order{"stop", "ada", ""}, `expected one of resume, pause, abort, approve, found "stop"`},
-		{early, Order{Pause, "ada", ""}, "cannot pause: the drill has not begun"},
+		{h, Order{Name: Resume, By: "ada", Why: ""}, "cannot resume: nothing is paused"},
+		{h, Order{Name: Approve, By: "ada", Why: ""}, "cannot approve: nothing waits for approval"},
+		{h, Order{Name: Abort, By: "ada", Why: " \n"}, "abort: expected a reason"},
+		{h, Order{Name: Pause, By: " ", Why: ""}, "pause: expected the name of who orders it"},
+		{h, Order{Name: Pause, By: "backout", Why: ""}, "which stands for the harness itself"},
+		{h, Order{Name: "stop", By: "ada"}, `expected one of resume, pause, abort, approve, found "stop"`},
+		{early, Order{Name: Pause, By: "ada", Why: ""}, "cannot pause: the drill has not begun"},
 	} {
 		if _, err := c.h.Do(c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: expected %q, found %v", c.o, c.want, err)
 		}
 	}
 	h.finish()
-	if _, err := h.Do(Order{Pause, "ada", ""}); err == nil || !strings.Contains(err.Error(), "the drill is over") {
+	if _, err := h.Do(Order{Name: Pause, By: "ada", Why: ""}); err == nil || !strings.Contains(err.Error(), "the drill is over") {
 		t.Errorf("found %v", err)
 	}
 	same(t, written())
@@ -167,7 +167,7 @@ func TestOrdersThatCannotBe(t *testing.T) {
 
 func TestWhatPeopleWriteIsOneLineOfWords(t *testing.T) {
 	h, _, written := steered(t)
-	order(t, h, Order{Pause, "ada\x1b[2J\nlovelace", strings.Repeat("x", 600)})
+	order(t, h, Order{Name: Pause, By: "ada\x1b[2J\nlovelace", Why: strings.Repeat("x", 600)})
 	if got := written()[0]; got != "ada[2J lovelace paused "+strings.Repeat("x", 500) {
 		t.Errorf("found %q", got)
 	}
@@ -198,10 +198,10 @@ func TestATerminalReachesARunningDrill(t *testing.T) {
 		if err != nil || err2 != nil || info.Mode().Perm() != 0o600 || inner.Mode().Perm() != 0o700 {
 			t.Errorf("the socket has %v in %v: %v %v", info, inner, err, err2)
 		}
-		if said, s, err := all[0].Order(context.Background(), Order{Pause, "ada", "look"}); err != nil || !strings.HasPrefix(said, "paused: ") || s.Paused == nil {
+		if said, s, err := all[0].Order(context.Background(), Order{Name: Pause, By: "ada", Why: "look"}); err != nil || !strings.HasPrefix(said, "paused: ") || s.Paused == nil {
 			t.Errorf("said %q, %+v, %v", said, s, err)
 		}
-		if _, _, err := all[0].Order(context.Background(), Order{Approve, "ada", ""}); err == nil || err.Error() != "a-drill-8: cannot approve: nothing waits for approval" {
+		if _, _, err := all[0].Order(context.Background(), Order{Name: Approve, By: "ada", Why: ""}); err == nil || err.Error() != "a-drill-8: cannot approve: nothing waits for approval" {
 			t.Errorf("found %v", err)
 		}
 		same(t, written(), "ada paused look")

@@ -31,6 +31,11 @@ func (d *Drill) open() error {
 	if err != nil {
 		return err
 	}
+	if d.o.By != "" {
+		if err := Identify(d.spec.Service, d.o.By, d.o.Key, d.o.Token); err != nil {
+			return fmt.Errorf("start it as %s: %w", d.o.By, err)
+		}
+	}
 	if err := os.MkdirAll(d.dir, 0o755); err != nil {
 		return fmt.Errorf("make the run's directory: %w", err)
 	}
@@ -59,6 +64,9 @@ func (d *Drill) open() error {
 	d.run = run
 	d.log.Put(run)
 	d.handle.begin(func(k evidence.Kind) { d.log.Put(k) }, d.log.Clean)
+	if err := d.play(); err != nil {
+		return err
+	}
 	silent, err := d.handle.listen(d.spec.Short(), d.dir)
 	if err != nil {
 		return err

@@ -126,7 +126,7 @@ func (r *Replay) Run(ctx context.Context) error {
 		before, step := r.boundary(e, run)
 		if step > 0 && run.Plan.Steps[step-1].Expires > 0 {
 			within := seconds(run.Plan.Steps[step-1].Expires)
-			if err := r.wait(func() error { return r.handle.ask(ctx, before, within) }); err != nil {
+			if err := r.wait(func() error { return r.handle.ask(ctx, rollback.Question{For: before, Within: within}) }); err != nil {
 				return r.end(err) // what a plan does that is stopped here was never seen
 			}
 		}

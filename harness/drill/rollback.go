@@ -62,11 +62,11 @@ func (d *Drill) rollBack(ctx context.Context) error {
 	return nil
 }
 
-// approve asks people about a step. That the first one was approved is a clock: nothing had been started until then.
-func (d *Drill) approve(ctx context.Context, step string, within time.Duration) error {
-	err := d.handle.ask(ctx, step, within)
+// approve asks people about the plan or a step. That the first one was approved is a clock: nothing had been started until then.
+func (d *Drill) approve(ctx context.Context, q rollback.Question) error {
+	err := d.handle.ask(ctx, q)
 	if err == nil && !d.running {
-		d.clock(evidence.ClockApproved, step)
+		d.clock(evidence.ClockApproved, q.For)
 	}
 	return err
 }

@@ -2,6 +2,7 @@
 package drill
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"maps"
@@ -42,10 +43,12 @@ type Spec struct {
 	Rate        float64          // journeys per second
 	Users       int
 
-	Second *evidence.Second // a second operator comes; nil: none does
-	Death  *evidence.Death  // the machine dies that runs the plan; nil: it lives
-	Trips  bool             // the breaker decides to roll back, in place of the harm that is seen
-	Herd   *evidence.Herd   // clients come back when service is restored; nil: nobody had given up
+	Second   *evidence.Second   // a second operator comes; nil: none does
+	Death    *evidence.Death    // the machine dies that runs the plan; nil: it lives
+	Starter  string             // a person whom the drill plays starts the rollback; empty: nobody
+	Approver *evidence.Approver // a person whom the drill plays is asked for approval; nil: nobody
+	Trips    bool               // the breaker decides to roll back, in place of the harm that is seen
+	Herd     *evidence.Herd     // clients come back when service is restored; nil: nobody had given up
 
 	Faults   []evidence.DeclaredFault
 	Promises []evidence.Promise
@@ -150,6 +153,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Rollback:    rests,
 		Machine:     machine(),
 	}
+	run.Starter, run.Approver = cmp.Or(s.Starter, o.By), s.Approver
 	if s.Repeat != "" {
 		run.Again = s.Repeat
 	}
@@ -249,6 +253,9 @@ func (s *Spec) Lines(o Options) []string {
 	for _, c := range s.Plan.Before {
 		say("pre-check   %s", c.Words())
 	}
+	if a := s.Plan.Approval; a != nil && a.Words() != "" {
+		say("approval    %s%s", a.Words(), s.players())
+	}
 	for i, step := range s.Plan.Steps {
 		if s.Second != nil && s.Second.Before == i+1 {
 			say("meanwhile   a second operator starts the same rollback, and must be refused")
@@ -300,11 +307,23 @@ func (s *Spec) Lines(o Options) []string {
 	return lines
 }
 
+// players are the people whom the drill plays, in words.
+func (s *Spec) players() string {
+	text := ""
+	if s.Starter != "" {
+		text += fmt.Sprintf("; the drill plays %s, who starts it", s.Starter)
+	}
+	if a := s.Approver; a != nil {
+		text += fmt.Sprintf("; the drill plays %s, who is to approve it %g s after being asked", a.By, a.After)
+	}
+	return text
+}
+
 // limit is how many seconds after the decision watching ends at the latest.
 func (s *Spec) limit() float64 {
 	limit := s.Service.Evidence().Target
 	for _, p := range s.Promises {
-		if p.Within > 0 {
+		if p.Check == verdict.RestoredInTime && p.Within > 0 {
 			limit = p.Within
 		}
 	}

@@ -401,6 +401,7 @@ const (
 	ApprovalApproved = "approved"
 	ApprovalRefused  = "refused"
 	ApprovalExpired  = "expired"
+	ApprovalRejected = "rejected" // somebody approved who may not: Why says it, and it is waited on
 	ApprovalPaused   = "paused"
 	ApprovalWaits    = "waits"
 	ApprovalResumed  = "resumed"

@@ -32,9 +32,12 @@ type Run struct {
 	// Replicas says that instances come and go, as pods do, and that so many of them must serve; 0: they are those in Instances.
 	Replicas int `json:"replicas,omitempty"`
 
-	Second *Second `json:"second,omitempty"` // a second operator starts the same rollback
-	Budget *Budget `json:"budget,omitempty"` // acknowledged writes that may be lost, those included that took one back
-	Death  *Death  `json:"death,omitempty"`  // the machine dies that runs the rollback
+	// Starter is who started the rollback, and has proved it; empty: a detection or somebody unknown.
+	Starter  string    `json:"starter,omitempty"`
+	Approver *Approver `json:"approver,omitempty"` // a person whom the drill plays
+	Second   *Second   `json:"second,omitempty"`   // a second operator starts the same rollback
+	Budget   *Budget   `json:"budget,omitempty"`   // acknowledged writes that may be lost, those included that took one back
+	Death    *Death    `json:"death,omitempty"`    // the machine dies that runs the rollback
 	// Trips says that the breaker decides to roll back, in place of the harm that is seen.
 	Trips bool  `json:"trips,omitempty"`
 	Herd  *Herd `json:"herd,omitempty"` // clients come back when service is restored
@@ -172,7 +175,17 @@ type Plan struct {
 	Steps  []PlanStep `json:"steps"`
 	After  []string   `json:"after,omitempty"` // validations in words
 
+	Approval *PlanApproval `json:"approval,omitempty"` // whom it asks before its first step; nil: nobody
+
 	Sabotage string `json:"sabotage,omitempty"` // what is wrong with it on purpose: the drill is a control
+}
+
+// PlanApproval is whom a plan asks before its first step.
+type PlanApproval struct {
+	How    string  `json:"how"`               // automatic, manual, hybrid
+	Within float64 `json:"within,omitempty"`  // seconds
+	GoesOn bool    `json:"goes_on,omitempty"` // nobody's word within them lets it go on; else it stops
+	Two    bool    `json:"two,omitempty"`     // who approves is not who started it, and both have proved who they are
 }
 
 // PlanStep is one step of a plan.
@@ -183,6 +196,12 @@ type PlanStep struct {
 	Again   string  `json:"again"`   // safe, refuse
 	// Expires: it waits until a person approves it, for so many seconds; 0: it asks nobody.
 	Expires float64 `json:"expires,omitempty"`
+}
+
+// Approver is a person whom the drill plays, with a key of the drill's own: asked, the person approves, or tries to.
+type Approver struct {
+	By    string  `json:"by"`
+	After float64 `json:"after"` // seconds after being asked
 }
 
 // Second is a second operator who starts the same rollback while the first one runs it.

@@ -892,7 +892,7 @@ func (l *Live) alerts(v *liveView, m *Model, now float64) {
 func (l *Live) figures(v *liveView, m *Model, now float64, restored verdict.State) {
 	target := m.Run.Service.Target
 	for _, p := range m.Run.Promises {
-		if p.Within > 0 {
+		if p.Check == verdict.RestoredInTime && p.Within > 0 {
 			target = p.Within
 		}
 	}

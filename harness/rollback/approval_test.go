@@ -21,8 +21,8 @@ func TestAStepThatAsks(t *testing.T) {
 		approve rollback.Approve
 		why     string // of the second step; empty: it runs
 	}{
-		{"approved", func(context.Context, string, time.Duration) error { return nil }, ""},
-		{"nobody in time", func(context.Context, string, time.Duration) error {
+		{"approved", func(context.Context, rollback.Question) error { return nil }, ""},
+		{"nobody in time", func(context.Context, rollback.Question) error {
 			return &rollback.Unapproved{Why: "nobody approved it within 1m0s"}
 		}, "nobody approved it within 1m0s"},
 		{"nobody to ask", nil, "there is nobody who could give it"},
@@ -31,9 +31,9 @@ func TestAStepThatAsks(t *testing.T) {
 			r, seen := runner(t)
 			var order []string
 			if c.approve != nil {
-				r.Approve = func(ctx context.Context, step string, within time.Duration) error {
-					order = append(order, "asked for "+step+", "+within.String())
-					return c.approve(ctx, step, within)
+				r.Approve = func(ctx context.Context, q rollback.Question) error {
+					order = append(order, "asked for "+q.For+", "+q.Within.String())
+					return c.approve(ctx, q)
 				}
 			}
 			r.Hold = func(_ context.Context, step string) error {

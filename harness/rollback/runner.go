@@ -105,6 +105,11 @@ func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, from, begu
 		if err := mayRun(step, p.Steps[step-1], begun); err != nil {
 			return err
 		}
+		if step == 1 && begun == 0 { // one that is started again was approved
+			if err := r.approvedPlan(ctx, p); err != nil {
+				return err
+			}
+		}
 		if err := r.approved(ctx, step, p.Steps[step-1]); err != nil {
 			return err
 		}

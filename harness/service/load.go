@@ -99,7 +99,7 @@ func readService(path string, text []byte) (*Service, error) {
 		return nil, f.err()
 	}
 	o := root.object("service", "tier", "allow", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
-		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker")
+		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "people")
 	s := &Service{Path: path, Dir: filepath.Dir(path), Instances: 1}
 
 	name := o.must("service", "its name")
@@ -156,6 +156,7 @@ func readService(path string, text []byte) (*Service, error) {
 	s.Caches = caches(o.get("caches"), s)
 	s.Sessions = sessions(o.get("sessions"), s)
 	s.Breaker = breaker(o.get("breaker"), s)
+	s.People = people(o.get("people"))
 	if s.Database == nil {
 		o.get("jobs").wrong("expected a database in service.yaml, since jobs are counted there, found none")
 	}

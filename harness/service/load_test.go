@@ -275,7 +275,7 @@ func same(t *testing.T, expected, found any) {
 // Each mistake is made in a file that is right otherwise, and is told with its place.
 func TestMistakesAreTold(t *testing.T) {
 	tests := []struct{ file, from, to, err string }{
-		{"service.yaml", "tier: critical", "teir: critical", `:2:1: expected one of service, tier, allow, instances, run, ready, release, database, values, journeys, env, secrets, jobs, effects, caches, sessions, dependants, stubs, breaker in the file, found "teir"; did you mean "tier"?`},
+		{"service.yaml", "tier: critical", "teir: critical", `:2:1: expected one of service, tier, allow, instances, run, ready, release, database, values, journeys, env, secrets, jobs, effects, caches, sessions, dependants, stubs, breaker, people in the file, found "teir"; did you mean "tier"?`},
 		{"service.yaml", "tier: critical\n", "", `:1:1: expected "tier" in the file, found none: critical is restored within 5 minutes, standard within 15`},
 		{"service.yaml", "tier: critical", "tier: cirtical", `:2:7: expected one of critical, standard in tier, found "cirtical"; did you mean "critical"?`},
 		{"service.yaml", "mail.example", "mail.example:25", `:57:9: expected the name or address of a host, without a port`},
@@ -353,6 +353,17 @@ func TestMistakesAreTold(t *testing.T) {
 		{"releases/v2/release.yaml", "again: safe", "again: safe, approval: ask, expires: 1m", `expected one of name, run, timeout, again, expect in rollout, item 1, found "approval"`},
 		{"releases/v2/rollback.yaml", "again: safe", "again: safe\n    approval: ask", `expected "expires" in steps, item 2, found none: how long it waits until a person approves; nobody in time stops the plan`},
 		{"releases/v2/rollback.yaml", "again: safe", "again: safe\n    expires: 5m", `expected approval: ask beside expires, found none`},
+		{"releases/v2/rollback.yaml", "from: v2", "from: v2\napproval: hybrid", `expected what happens at the end of the window beside hybrid, found none`},
+		{"releases/v2/rollback.yaml", "from: v2", "from: v2\napproval: {how: hybrid}", `expected "then" in approval, found none: what happens when nobody has confirmed within the window`},
+		{"releases/v2/rollback.yaml", "from: v2", "from: v2\napproval: {how: manual, then: go on}", `expected then beside hybrid alone, found it beside manual`},
+		{"releases/v2/rollback.yaml", "from: v2", "from: v2\napproval: {how: hybrid, then: go on, people: two}", `nobody's word is not a second person's`},
+		{"releases/v2/rollback.yaml", "from: v2", "from: v2\napproval: {how: automatic, within: 1m}", `expected nothing beside automatic`},
+		{"service.yaml", "tier: critical", "tier: critical\npeople: {anna: {}}", `expected a key or a token of anna, found neither`},
+		{"service.yaml", "tier: critical", "tier: critical\npeople: {anna: {key: mine}}", `expected a public key as in authorized_keys`},
+		{"service.yaml", "tier: critical", "tier: critical\npeople: {anna: {token: sesame}}", `expected sha256:64 hex digits`},
+		{"service.yaml", "tier: critical", "tier: critical\nbreaker: {errors: {times: 1}}", `expected a number above 1`},
+		{"service.yaml", "tier: critical", "tier: critical\nbreaker: {errors: {share: 2}}", `expected a share of 1, above 0`},
+		{"service.yaml", "tier: critical", "tier: critical\nbreaker: {invariants: {readings: 0}}", `expected`},
 		{"releases/v2/rollback.yaml", "again: safe", "again: safe\n    approval: two\n    expires: 5m", `expected "ask" in approval, found "two"`},
 
 		{"releases/v2/rollback.yaml", "from: v2", "from: v1", `:2:7: expected "v2" in from, the release beside which the plan lies, found "v1"`},

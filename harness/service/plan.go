@@ -89,7 +89,7 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 		return nil, f.err()
 	}
 	p := &Plan{Release: r, Path: path}
-	o := root.object("plan", "from", "to", "risk", "schema", "env", "sabotage", "before", "steps", "after")
+	o := root.object("plan", "from", "to", "risk", "approval", "schema", "env", "sabotage", "before", "steps", "after")
 	p.Name = o.must("plan", "what it does, in a few words").text()
 	from := o.must("from", "the release that is rolled back")
 	if p.From = from.text(); p.From != "" && p.From != r.Name {
@@ -100,6 +100,7 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 		to.wrong("expected another release than from in to, found %q", p.To)
 	}
 	p.Risk = o.get("risk").text()
+	p.Approval = approval(o.get("approval"), r.Service)
 	if v := o.get("schema"); v != nil {
 		p.Schema = v.number(1, math.MaxInt64)
 		if !r.Service.migrates() {

@@ -29,8 +29,9 @@ type Service struct {
 	Caches         map[string]Cache
 	Sessions       map[string]string // kept value -> the journey that must still accept it
 	Dependants     []string
-	Stubs          map[string]Stub // of what it calls; {url:NAME} is where
-	Breaker        *Breaker        // when a release is to be rolled back without anybody's order; nil: never
+	Stubs          map[string]Stub   // of what it calls; {url:NAME} is where
+	People         map[string]Person // who may start and approve a rollback that asks for two; by name
+	Breaker        *Breaker          // when a release is to be rolled back without anybody's order; nil: never
 }
 
 // Targets within which service must be restored, by tier.
@@ -280,11 +281,13 @@ type Plan struct {
 	From    string // the release that is rolled back; steps run in its deployed directory
 	To      string
 	Risk    string
-	Schema  int64             // target schema when it is not the baseline
-	Env     map[string]string // the script's name -> what the environment hands out
-	Before  []Check
-	Steps   []Step
-	After   []Check
+	// Approval is whom it asks before its first step; nil: it does not say, see Asks.
+	Approval *Approval
+	Schema   int64             // target schema when it is not the baseline
+	Env      map[string]string // the script's name -> what the environment hands out
+	Before   []Check
+	Steps    []Step
+	After    []Check
 
 	Sabotage *Sabotage // what is wrong with it on purpose; nil: it is meant to be right
 }

@@ -140,6 +140,8 @@ func (p *Plan) Evidence() evidence.Plan {
 		From:   p.From,
 		To:     p.To,
 		Schema: p.Schema,
+
+		Approval: p.Approval.evidence(),
 	}
 	if p.Sabotage != nil {
 		e.Sabotage = p.Sabotage.What

@@ -2,7 +2,10 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"os"
 	"os/user"
 	"path/filepath"
 	"strings"
@@ -20,7 +23,9 @@ func orderCommands() []*cobra.Command {
 people kept it waiting.`),
 		orderCommand(drill.Resume, "Let a paused drill go on", ``),
 		orderCommand(drill.Approve, "Approve the step that a running drill asks about",
-			`A step of a plan with approval: ask waits until it is approved, and stops the plan when its time (expires) is over.`),
+			`A plan, or a step with approval: ask, waits until it is approved. When its time is over the plan stops, unless it says that
+it goes on. Where a second person must approve (people: two), --key or --token-file proves that it is one of the people of
+service.yaml; a name alone proves nothing.`),
 		orderCommand(drill.Abort, "End a running drill now, with a reason",
 			`What runs is stopped and everything that was started is removed. The drill is inconclusive, never a pass, and its report
 says who aborted it and why. A step that waits for approval is refused.`),
@@ -29,6 +34,7 @@ says who aborted it and why. A step that waits for approval is refused.`),
 
 func orderCommand(name, short, long string) *cobra.Command {
 	o := drill.Order{Name: name}
+	key, tokenFile := "", ""
 	example := fmt.Sprintf("  backout %s\n  backout %s reports/20261123-064512-drops-a-column --by ada --why 'the wrong database'", name, name)
 	c := &cobra.Command{
 		Use:   name + " [RUN]",
@@ -46,6 +52,9 @@ found by the register of this user on this machine. The order is evidence: who g
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
+			if err := sign(c.Context(), running, &o, key, tokenFile); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
 			said, _, err := running.Order(c.Context(), o)
 			if err != nil {
 				return err
@@ -56,7 +65,48 @@ found by the register of this user on this machine. The order is evidence: who g
 	}
 	c.Flags().StringVar(&o.By, "by", userName(), "who orders it")
 	c.Flags().StringVar(&o.Why, "why", "", "the reason"+map[bool]string{true: "; an abort needs one"}[name == drill.Abort])
+	if name == drill.Approve {
+		c.Flags().StringVar(&key, "key", "", "private SSH key, without a passphrase, that proves who approves")
+		c.Flags().StringVar(&tokenFile, "token-file", "", "file with the token that proves who approves")
+	}
 	return c
+}
+
+// sign has an approval prove who gives it, where a key or a token is given.
+func sign(ctx context.Context, running drill.Running, o *drill.Order, key, tokenFile string) (err error) {
+	if o.Token, err = proof(o.By, key, tokenFile); err != nil || key == "" {
+		return err
+	}
+	signer, err := drill.Key(key)
+	if err != nil {
+		return err
+	}
+	state, err := running.State(ctx)
+	if err != nil {
+		return err
+	}
+	o.Signature, err = drill.Sign(signer, state.Nonce, o.By)
+	return err
+}
+
+// proof reads the token with which somebody proves who it is; empty: it is a key, or nobody says.
+func proof(by, key, tokenFile string) (token string, err error) {
+	switch {
+	case by == "" && key+tokenFile != "":
+		return "", errors.New("--key and --token-file prove who it is: expected --by NAME beside them, found none")
+	case key != "" && tokenFile != "":
+		return "", errors.New("expected --key or --token-file, found both: one proves it")
+	case tokenFile == "":
+		return "", nil
+	}
+	text, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return "", fmt.Errorf("read the token: %w", err)
+	}
+	if token = strings.TrimSpace(string(text)); token == "" {
+		return "", fmt.Errorf("%s: expected a token, found nothing", tokenFile)
+	}
+	return token, nil
 }
 
 // theRunning is the one drill that is meant.

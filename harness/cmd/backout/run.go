@@ -32,6 +32,7 @@ type flags struct {
 	json               bool
 	postgres           string
 	fetch              bool
+	by, key, tokenFile string      // who starts it, and the proof
 	serve              string      // HOST:PORT of the live page; empty: none
 	place              drill.Place // of a cluster that exists
 }
@@ -80,6 +81,9 @@ func (f *flags) addRun(c *cobra.Command) {
 	c.Flags().IntVar(&f.place.Workers, "workers", 0, "on kind: how many machines there are beside that of the control plane")
 	c.Flags().IntVar(&f.place.MaxShare, "max-share", kubernetes.DefaultMaxShare, "in a cluster that exists: the percent of the namespace's pods, and of its quota, that may be the drill's")
 	c.Flags().StringVar(&f.place.Registry, "registry", "", "HOST/PREFIX to which images are pushed and from which a cluster that exists pulls them")
+	c.Flags().StringVar(&f.by, "by", "", "who starts it, one of the people of service.yaml, proved by --key or --token-file; needed where two people must approve")
+	c.Flags().StringVar(&f.key, "key", "", "private SSH key that proves it, without a passphrase")
+	c.Flags().StringVar(&f.tokenFile, "token-file", "", "file with the token that proves it")
 	c.Flags().BoolVar(&f.fetch, "fetch", true, "fetch PostgreSQL's programs into the cache when the machine has none; --fetch=false forbids it")
 }
 
@@ -92,8 +96,12 @@ func (f *flags) compile(paths []string) ([]scenarios.Scenario, scenarios.Options
 		f.seed = rand.Int64N(1_000_000) + 1
 	}
 	o := scenarios.Options{Services: f.services, Options: drill.Options{
-		Environment: f.env, Windows: f.windows, Seed: f.seed, Version: version(),
+		Environment: f.env, Windows: f.windows, Seed: f.seed, Version: version(), By: f.by, Key: f.key,
 	}}
+	var err error
+	if o.Token, err = proof(f.by, f.key, f.tokenFile); err != nil {
+		return nil, o, err
+	}
 	if _, known := drill.Environments()[f.env]; !known {
 		return nil, o, fmt.Errorf("--env %s: expected one of %s", f.env, strings.Join(drill.EnvironmentNames(), ", "))
 	}

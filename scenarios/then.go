@@ -67,6 +67,13 @@ func then() []Sentence {
 		promise(`every node has the schema of before`, verdict.NodesHaveSchema),
 		promise(`rows that nobody touched are unchanged`, verdict.FrozenUnchanged),
 		promise(`every instance serves the target release`, verdict.InstancesServe),
+		sentence(`the rollback touches no more than its ceiling`, func(d *draft, _ []string) error {
+			if d.Plan == nil || d.Plan.Ceiling == nil {
+				return fmt.Errorf("the plan states no ceiling: say in it how much it may touch (ceiling: {instances: 1})")
+			}
+			d.promise(evidence.Promise{Check: verdict.WithinCeiling, Text: verdict.WithinCeiling})
+			return nil
+		}, nil),
 		promise(`users stay signed in`, verdict.SessionsAccepted),
 		promise(`every cache holds what the release of before can read`, verdict.CachesReadable),
 		promise(`every job from before is done`, verdict.JobsDone),

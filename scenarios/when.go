@@ -116,8 +116,8 @@ func (d *draft) asksPeople() error {
 	if d.Plan == nil {
 		return fmt.Errorf("no plan is given yet: say first: When it is rolled back by its plan")
 	}
-	if a := d.Plan.Approval; a == nil || a.How == service.Automatic {
-		return fmt.Errorf("%s asks nobody: say whom (approval: manual)", d.Plan.Path)
+	if a := d.Plan.Approval; (a == nil || a.How == service.Automatic) && d.Plan.Ceiling == nil {
+		return fmt.Errorf("%s asks nobody: say whom (approval: manual), or when (ceiling: {instances: 1})", d.Plan.Path)
 	}
 	return nil
 }

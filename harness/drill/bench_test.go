@@ -184,6 +184,9 @@ func (w stageWorld) Clone(ctx context.Context) (map[string]string, func() error,
 	return c.URLs, c.Close, nil
 }
 func (w stageWorld) Journey(context.Context, string, string, string) error { return nil }
+func (w stageWorld) Impact(context.Context, string, bool) (rollback.Impact, error) {
+	return rollback.Impact{}, nil
+}
 func (w stageWorld) Artefact(ctx context.Context, name string) error {
 	r, err := w.spec.Service.Release(name)
 	if err != nil {

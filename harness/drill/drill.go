@@ -78,6 +78,7 @@ type Drill struct {
 	load     *traffic.Traffic
 	watching *observe.Observer
 	runner   *rollback.Runner
+	impact   *impact // what the rollback touches
 	clone    func(context.Context) (urls map[string]string, close func() error, err error)
 	cloning  sync.Mutex // guards clone: a second operator may ask for one too
 

@@ -72,7 +72,9 @@ func TestASecondPersonProvesWhoItIs(t *testing.T) {
 			h, ctx, written := steered(t)
 			h.identify(people, c.starter)
 			answered := make(chan error, 1)
-			go func() { answered <- h.ask(ctx, rollback.Question{For: "the plan: x", Within: 200 * time.Millisecond, Two: true}) }()
+			go func() {
+				answered <- h.ask(ctx, rollback.Question{For: "the plan: x", Within: 200 * time.Millisecond, Two: true})
+			}()
 			waitFor(t, h, "being asked", func(s State) bool { return s.Two && s.Nonce != "" })
 			_, err := h.Do(c.order(h.State().Nonce))
 			asked := <-answered

@@ -56,6 +56,8 @@ func (d *Drill) open() error {
 		}
 		d.log.Hide(secrets...)
 	}
+	d.impact = newImpact(d.spec.Service.Name)
+	d.log.Tap(d.impact.see)
 	d.log.Tap(func(e evidence.Event) {
 		d.mu.Lock()
 		defer d.mu.Unlock()

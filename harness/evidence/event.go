@@ -257,6 +257,13 @@ const (
 	Absent      = "absent" // an unknown or refused write that is not there: nothing promised, nothing broken
 )
 
+// ProbeImpact is the name of a Probe that counts what a rollback touches, written by rollback: Of is "instances to be touched" before its
+// first step, "instances touched", "pods touched", "rows touched", "traffic touched" (a share of 1) from then on.
+const ProbeImpact = "impact"
+
+// BeyondCeiling is how an Approval begins, in For, that is about more than the plan's ceiling.
+const BeyondCeiling = "going beyond its ceiling: "
+
 // Probe is one measured number. Written by observe when it changed and as a beat.
 // Names: "trap" (Of: the trap's name), "invariant" (Of: its name; the number of violating rows), "load" (of the
 // machine, runnable processes averaged over a minute). OK is false when it could not be read: Value then means nothing.

@@ -177,6 +177,8 @@ type Plan struct {
 
 	Approval *PlanApproval `json:"approval,omitempty"` // whom it asks before its first step; nil: nobody
 
+	Ceiling map[string]float64 `json:"ceiling,omitempty"` // the most that it may touch: instances, pods, rows, traffic (a share of 1)
+
 	Sabotage string `json:"sabotage,omitempty"` // what is wrong with it on purpose: the drill is a control
 }
 

@@ -24,6 +24,7 @@ type world struct {
 	clone      func() (map[string]string, func() error, error)
 	journey    func(service, journey, url string) error
 	artefact   func(release string) error
+	impact     func(begun bool) (rollback.Impact, error)
 }
 
 func (w world) Instances() []service.Instance  { return w.instances }
@@ -33,6 +34,9 @@ func (w world) Clone(context.Context) (map[string]string, func() error, error) {
 }
 func (w world) Journey(_ context.Context, service, journey, url string) error {
 	return w.journey(service, journey, url)
+}
+func (w world) Impact(_ context.Context, _ string, begun bool) (rollback.Impact, error) {
+	return w.impact(begun)
 }
 func (w world) Artefact(_ context.Context, release string) error { return w.artefact(release) }
 

@@ -48,7 +48,8 @@ type Runner struct {
 
 	current atomic.Pointer[trace.SpanContext]
 	groups  groups
-	lock    *lock // nil: not taken
+	lock    *lock  // nil: not taken
+	allowed string // what people have approved beyond the plan's ceiling
 }
 
 // Outcome is how a command ended.
@@ -101,7 +102,7 @@ func (r *Runner) Steps(ctx context.Context, p *service.Plan, w World) error {
 
 // steps runs those beginning with from; those up to begun are run for another time.
 func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, from, begun int) error {
-	return r.all(ctx, evidence.PartStep, p.Steps, from, p.Env, func(step int) error {
+	failed := r.all(ctx, evidence.PartStep, p.Steps, from, p.Env, func(step int) error {
 		if err := mayRun(step, p.Steps[step-1], begun); err != nil {
 			return err
 		}
@@ -109,6 +110,9 @@ func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, from, begu
 			if err := r.approvedPlan(ctx, p); err != nil {
 				return err
 			}
+		}
+		if err := r.ceiling(ctx, p, w, step); err != nil {
+			return err
 		}
 		if err := r.approved(ctx, step, p.Steps[step-1]); err != nil {
 			return err
@@ -130,6 +134,7 @@ func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, from, begu
 		}
 		return r.beforeStep(ctx, p, w, step)
 	})
+	return r.last(ctx, p, w, failed)
 }
 
 // put writes what happened, and whose doing it is.

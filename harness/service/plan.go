@@ -89,7 +89,7 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 		return nil, f.err()
 	}
 	p := &Plan{Release: r, Path: path}
-	o := root.object("plan", "from", "to", "risk", "approval", "schema", "env", "sabotage", "before", "steps", "after")
+	o := root.object("plan", "from", "to", "risk", "approval", "ceiling", "schema", "env", "sabotage", "before", "steps", "after")
 	p.Name = o.must("plan", "what it does, in a few words").text()
 	from := o.must("from", "the release that is rolled back")
 	if p.From = from.text(); p.From != "" && p.From != r.Name {
@@ -109,6 +109,7 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 	}
 	var order []string
 	p.Env, order = env(o.get("env"))
+	p.Ceiling = ceiling(o.get("ceiling"), p, order)
 	p.Sabotage = sabotage(o.get("sabotage"))
 	p.Steps = steps(o.must("steps", "the commands, in order"), true)
 	p.Before = checks(o.get("before"), "before", p, order)

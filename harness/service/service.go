@@ -283,6 +283,7 @@ type Plan struct {
 	Risk    string
 	// Approval is whom it asks before its first step; nil: it does not say, see Asks.
 	Approval *Approval
+	Ceiling  *Ceiling          // the most that it may touch before people are asked; nil: no limit
 	Schema   int64             // target schema when it is not the baseline
 	Env      map[string]string // the script's name -> what the environment hands out
 	Before   []Check

@@ -142,6 +142,7 @@ func (p *Plan) Evidence() evidence.Plan {
 		Schema: p.Schema,
 
 		Approval: p.Approval.evidence(),
+		Ceiling:  p.Ceiling.evidence(),
 	}
 	if p.Sabotage != nil {
 		e.Sabotage = p.Sabotage.What

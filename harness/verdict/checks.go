@@ -77,6 +77,8 @@ func checks() []check {
 			"Set the breaker's rules so that what the release does trips them: a lower share, fewer failures, a shorter stretch."},
 		{BreakerQuiet, false, promises(BreakerQuiet), []string{ObservationWithout}, breakerQuiet,
 			"Set the breaker's rules above what is usual: a higher share, more failures, a longer stretch."},
+		{WithinCeiling, false, hasCeiling, nil, withinCeiling,
+			"Let the plan touch what has the bad release alone, or raise its ceiling with a reason."},
 	}
 }
 
@@ -171,6 +173,10 @@ func hasHerd(j *judging) string { return unless(j.run.Herd != nil, "nobody comes
 
 func hasSecond(j *judging) string {
 	return unless(j.run.Second != nil, "nobody else starts the rollback")
+}
+
+func hasCeiling(j *judging) string {
+	return unless(len(j.run.Plan.Ceiling) > 0 && j.refuses() == "", "the plan states no ceiling")
 }
 
 // promises is whether the drill states the promise: of checks that no other drill needs.

@@ -40,6 +40,7 @@ type Facts struct {
 	locks      []taken             // in the order in which operators came
 	beside     []step              // that a second operator began
 	alerts     []mark              // those raised
+	more       []allowance         // what people approved beyond the plan's ceiling
 	breakers   []said              // the circuit breaker\'s words
 	people     []span              // in which the drill waited for people
 	waiting    *span               // in which it waits; nil: it does not
@@ -84,6 +85,11 @@ type step struct {
 	why       string // its error or the expectation that was not met
 	seconds   float64
 	lastLines string
+}
+
+type allowance struct {
+	numbered[evidence.Approval]
+	t tick
 }
 
 // taken is an operator's try to take the lock on rollbacks.
@@ -217,7 +223,7 @@ func (f *Facts) addReading(n int64, t tick, e evidence.Event) {
 	case e.Cache != nil:
 		f.caches.add(e.Cache.Name, t, n, cache{stale: e.Cache.Stale, ok: e.Cache.OK, err: f.names.of(short(e.Cache.Error))})
 	case e.Probe != nil:
-		if e.Probe.Name == "trap" || e.Probe.Name == "invariant" {
+		if e.Probe.Name == "trap" || e.Probe.Name == "invariant" || e.Probe.Name == evidence.ProbeImpact {
 			f.probes.add(e.Probe.Name+" "+e.Probe.Of, t, n, probe{value: e.Probe.Value, ok: e.Probe.OK})
 		}
 	}

@@ -640,8 +640,8 @@ func TestNames(t *testing.T) {
 		}
 		seen[n] = true
 	}
-	if len(seen) != 26 {
-		t.Errorf("expected 26 checks, found %d", len(seen))
+	if len(seen) != 27 {
+		t.Errorf("expected 27 checks, found %d", len(seen))
 	}
 	v := good().judge()
 	for i, n := range verdict.Names() {

@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"strings"
 
 	"backout/harness/evidence"
 )
@@ -10,6 +11,9 @@ const pausedText, approvalText = "paused", "approval"
 
 // addApproval folds what people ordered, and when the drill waited for them.
 func (f *Facts) addApproval(n int64, t tick, a *evidence.Approval) {
+	if a.Event == evidence.ApprovalApproved && strings.HasPrefix(a.For, evidence.BeyondCeiling) {
+		f.more = append(f.more, allowance{numbered[evidence.Approval]{n, a}, t})
+	}
 	switch a.Event {
 	case evidence.ApprovalWaits:
 		f.waiting = &span{from: t, n: n, text: pausedText}

@@ -139,6 +139,9 @@ show-6-gap: build tools tools-kubernetes ## 20 rollbacks by kubectl: status says
 show-7-viewers: ## how late journeys begin while ten people look at the live page, against nobody, and nobody against nobody
 	go test -run '^$$' -bench 'TenViewers' -benchtime 1x -timeout 30m -v ./harness/live
 
+show-8-breaker: ## how soon the breaker trips at five times the usual failures, 20 times, and whether it does in 15 minutes of healthy noise
+	go test -run '^$$' -bench 'Breaker' -benchtime 1x -timeout 30m -v ./harness/drill
+
 test: doctor ## the tests
 	go vet ./...
 	go test -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other

@@ -74,6 +74,10 @@ func (d *Drill) open() error {
 		return err
 	}
 	d.onExit(func(context.Context) error { d.handle.finish(); return silent() })
+	hooked, unhook := context.WithCancel(context.Background())
+	gone := make(chan struct{})
+	go func() { defer close(gone); d.handle.hook(hooked, filepath.Join(d.dir, HookDir)) }()
+	d.onExit(func(context.Context) error { unhook(); <-gone; return nil })
 	if d.o.Begun != nil {
 		d.o.Begun(Begun{Name: d.spec.Short(), Title: d.spec.Name, Dir: d.dir, Handle: d.handle, Run: run, Tap: d.log.Tap, Now: d.log.Now})
 	}

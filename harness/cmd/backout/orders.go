@@ -34,7 +34,7 @@ says who aborted it and why. A step that waits for approval is refused.`),
 
 func orderCommand(name, short, long string) *cobra.Command {
 	o := drill.Order{Name: name}
-	key, tokenFile := "", ""
+	key, tokenFile, folder := "", "", ""
 	example := fmt.Sprintf("  backout %s\n  backout %s reports/20261123-064512-drops-a-column --by ada --why 'the wrong database'", name, name)
 	c := &cobra.Command{
 		Use:   name + " [RUN]",
@@ -48,6 +48,9 @@ found by the register of this user on this machine. The order is evidence: who g
 		Example: example,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if folder != "" {
+				return approveIn(c, folder, o, key, tokenFile)
+			}
 			running, err := theRunning(strings.Join(args, ""))
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
@@ -68,8 +71,35 @@ found by the register of this user on this machine. The order is evidence: who g
 	if name == drill.Approve {
 		c.Flags().StringVar(&key, "key", "", "private SSH key, without a passphrase, that proves who approves")
 		c.Flags().StringVar(&tokenFile, "token-file", "", "file with the token that proves who approves")
+		c.Flags().StringVar(&folder, "in", "", "the folder approvals of a run that is elsewhere, which machines share: it is approved by a file there")
 	}
 	return c
+}
+
+// approveIn approves by a file in a run's folder.
+func approveIn(c *cobra.Command, folder string, o drill.Order, key, tokenFile string) (err error) {
+	asked, err := drill.ReadAsked(folder)
+	if err != nil {
+		return fmt.Errorf("approve: %w", err)
+	}
+	if o.Token, err = proof(o.By, key, tokenFile); err != nil {
+		return err
+	}
+	if key != "" {
+		signer, err := drill.Key(key)
+		if err != nil {
+			return err
+		}
+		if o.Signature, err = drill.Sign(signer, asked.Nonce, o.By); err != nil {
+			return err
+		}
+	}
+	said, err := drill.ApproveIn(c.Context(), folder, o)
+	if err != nil {
+		return fmt.Errorf("approve: %w", err)
+	}
+	fmt.Fprintln(c.OutOrStdout(), said)
+	return nil
 }
 
 // sign has an approval prove who gives it, where a key or a token is given.

@@ -2,7 +2,10 @@ package main
 
 import (
 	"bufio"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
@@ -15,6 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
+	"backout/harness/drill"
 	"backout/harness/evidence"
 	"backout/harness/verdict"
 )
@@ -30,6 +36,30 @@ type steered struct {
 // steer starts the drill of notes, whose plan asks for approval here.
 func steer(t *testing.T, args ...string) steered {
 	t.Helper()
+	return steerAs(t, func(dir string) {
+		rewrite(t, filepath.Join(dir, "notes/releases/v2-fails-writes/rollback.yaml"), "again: safe\n", "again: safe\n    approval: ask\n    expires: 3m\n")
+	}, args...)
+}
+
+// rewrite replaces a text in a file, once.
+func rewrite(t *testing.T, path, from, to string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), from, to, 1)
+	if changed == string(text) {
+		t.Fatalf("%s: expected %q in it", path, from)
+	}
+	if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// steerAs starts the drill of notes when something was changed in its folder.
+func steerAs(t *testing.T, change func(services string), args ...string) steered {
+	t.Helper()
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skipf("this service needs python3: %v", err)
 	}
@@ -38,15 +68,7 @@ func steer(t *testing.T, args ...string) steered {
 	if err := os.CopyFS(services, os.DirFS(filepath.Join(m.root, "harness/cmd/backout/testdata/others"))); err != nil {
 		t.Fatal(err)
 	}
-	plan := filepath.Join(services, "notes/releases/v2-fails-writes/rollback.yaml")
-	text, err := os.ReadFile(plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	asks := strings.Replace(string(text), "again: safe\n", "again: safe\n    approval: ask\n    expires: 3m\n", 1)
-	if err := os.WriteFile(plan, []byte(asks), 0o644); err != nil || asks == string(text) {
-		t.Fatalf("the plan does not ask: %v", err)
-	}
+	change(services)
 	s := steered{machine: m, folder: filepath.Join(m.dir, "reports"), lines: make(chan string, 1000), ended: make(chan error, 1)}
 	c := m.command(append([]string{"run", filepath.Join(services, "notes.feature") + ":7", "--services", services, "--reports", s.folder, "--seed", "7", "--json"}, args...)...)
 	out, err := c.StdoutPipe()
@@ -212,6 +234,67 @@ func TestADrillIsPausedAndApprovedFromTheTerminal(t *testing.T) {
 		"backout goes on the deploy of v2-fails-writes; backout asked step 1: every instance, one after the other; " +
 		"grace approved step 1: every instance, one after the other; approved; started; "
 	if people != want {
+		t.Errorf("expected in the evidence\n%s\nfound\n%s", want, people)
+	}
+	s.nothingLeft()
+}
+
+// keyOf makes an SSH key and returns its file and its public half.
+func keyOf(t *testing.T) (file, public string) {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+}
+
+// Two people: a name proves nothing, who started it may not approve it, and the second one does so by a file in a shared folder.
+func TestTwoPeopleApproveARollback(t *testing.T) {
+	t.Parallel()
+	anna, annas := keyOf(t)
+	ben, bens := keyOf(t)
+	s := steerAs(t, func(dir string) {
+		rewrite(t, filepath.Join(dir, "notes/releases/v2-fails-writes/rollback.yaml"), "to: v1\n", "to: v1\napproval: {how: manual, within: 3m, people: two}\n")
+		rewrite(t, filepath.Join(dir, "notes/service.yaml"), "instances: 2\n", "instances: 2\npeople:\n  anna: {key: "+annas+"}\n  ben: {key: "+bens+"}\n")
+		rewrite(t, filepath.Join(dir, "notes.feature"), "by its plan\n", "by its plan\n    And a person approves it\n")
+	}, "--by", "anna", "--key", anna)
+	s.until("waiting for approval")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"approve", "--by", "ben"}, "it does not prove that it comes from ben"},
+		{[]string{"approve", "--by", "ben", "--key", anna}, "it does not prove that it comes from ben"},
+		{[]string{"approve", "--by", "anna", "--key", anna}, "anna started it: a second person must approve"},
+	} {
+		if out, code := s.run(c.args...); code != verdict.ExitBroke || !strings.Contains(out, c.want) {
+			t.Errorf("%v: expected %q, found exit %d:\n%s", c.args, c.want, code, out)
+		}
+	}
+	folders, err := filepath.Glob(filepath.Join(s.folder, "*", drill.HookDir))
+	if err != nil || len(folders) != 1 {
+		t.Fatalf("expected one folder for approvals, found %v, %v", folders, err)
+	}
+	s.order("approved: the plan", "approve", "--by", "ben", "--key", ben, "--in", folders[0])
+	code, v, people := s.end()
+	if code != verdict.ExitPass {
+		t.Errorf("expected a pass, found exit %d: %s", code, v.Because)
+	}
+	const plan = "the plan: the old code, which can read what the new one wrote; "
+	if want := "backout asked " + plan + "ben rejected " + plan + "ben rejected " + plan + "anna rejected " + plan + "ben approved " + plan + "approved; started; "; people != want {
 		t.Errorf("expected in the evidence\n%s\nfound\n%s", want, people)
 	}
 	s.nothingLeft()

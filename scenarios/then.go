@@ -74,6 +74,7 @@ func then() []Sentence {
 			d.promise(evidence.Promise{Check: verdict.WithinCeiling, Text: verdict.WithinCeiling})
 			return nil
 		}, nil),
+		promise(`no forbidden mix of releases serves`, verdict.NoForbiddenMix),
 		promise(`users stay signed in`, verdict.SessionsAccepted),
 		promise(`every cache holds what the release of before can read`, verdict.CachesReadable),
 		promise(`every job from before is done`, verdict.JobsDone),

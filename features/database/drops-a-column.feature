@@ -18,4 +18,5 @@ Feature: Rolling back a release that drops a column
     And every acknowledged order exists exactly once
     And every node has the schema and the data of before
     And billing still reads shop's orders
+    And no forbidden mix of releases serves
     And users stay signed in

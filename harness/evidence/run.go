@@ -91,10 +91,19 @@ type Service struct {
 	Frozen     []string `json:"frozen,omitempty"`     // tables with a frozen cohort
 	Database   bool     `json:"database"`
 	Unrecorded bool     `json:"unrecorded,omitempty"` // its database has no migrations that a tool records
+	Forbidden  []Mix    `json:"forbidden,omitempty"`  // mixes of releases that must not serve
 	// Breaker is the rules of its circuit breaker; nil: it has none.
 	Breaker *BreakerRules `json:"breaker,omitempty"`
 	// Readers names, for each cache, a journey that reads through it.
 	Readers map[string]string `json:"readers,omitempty"`
+}
+
+// Mix is a release of the service together with other services' releases, or with the schema of a release, that must not serve for
+// longer than so many seconds.
+type Mix struct {
+	Release string            `json:"release"`
+	With    map[string]string `json:"with"` // a dependant -> its release; "schema" -> the release whose schema it is
+	For     float64           `json:"for"`
 }
 
 // BreakerRules are when a circuit breaker trips and closes. Lengths are in seconds.

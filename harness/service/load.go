@@ -99,7 +99,7 @@ func readService(path string, text []byte) (*Service, error) {
 		return nil, f.err()
 	}
 	o := root.object("service", "tier", "allow", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
-		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "people")
+		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "people", "forbidden")
 	s := &Service{Path: path, Dir: filepath.Dir(path), Instances: 1}
 
 	name := o.must("service", "its name")
@@ -157,6 +157,7 @@ func readService(path string, text []byte) (*Service, error) {
 	s.Sessions = sessions(o.get("sessions"), s)
 	s.Breaker = breaker(o.get("breaker"), s)
 	s.People = people(o.get("people"))
+	s.Forbidden = forbidden(o.get("forbidden"), s)
 	if s.Database == nil {
 		o.get("jobs").wrong("expected a database in service.yaml, since jobs are counted there, found none")
 	}
@@ -174,7 +175,7 @@ func allowed(host string) bool { return hostName.MatchString(host) || net.ParseI
 // readSchemaOnly reads a service that nothing runs for: a database, and releases that change it.
 func readSchemaOnly(o *object, s *Service) (*Service, error) {
 	s.Instances = 0
-	for _, key := range []string{"instances", "ready", "release", "values", "journeys", "env", "secrets", "effects", "caches", "sessions", "dependants", "stubs", "breaker"} {
+	for _, key := range []string{"instances", "ready", "release", "values", "journeys", "env", "secrets", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "forbidden"} {
 		o.get(key).wrong("expected run beside %s, since without it nothing runs and there is only a database, found none", key)
 	}
 	s.Database = database(o.must("database", "what there is when nothing runs: say run for a service that runs"), s.Dir)

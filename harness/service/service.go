@@ -31,6 +31,7 @@ type Service struct {
 	Dependants     []string
 	Stubs          map[string]Stub   // of what it calls; {url:NAME} is where
 	People         map[string]Person // who may start and approve a rollback that asks for two; by name
+	Forbidden      []Mix             // mixes of releases that must not serve
 	Breaker        *Breaker          // when a release is to be rolled back without anybody's order; nil: never
 }
 
@@ -291,6 +292,13 @@ type Plan struct {
 	After    []Check
 
 	Sabotage *Sabotage // what is wrong with it on purpose; nil: it is meant to be right
+}
+
+// Mix is a release of the service together with others that it does not work with.
+type Mix struct {
+	Release string
+	With    map[string]string // a dependant -> its release; "schema" -> the release whose schema it is
+	For     time.Duration     // how long it may serve all the same
 }
 
 // Sabotage is what makes a plan defective, so that a control can show that its drill notices.

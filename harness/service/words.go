@@ -65,6 +65,9 @@ func (s *Service) Evidence() evidence.Service {
 	if s.Tier == "critical" {
 		e.Target = TargetCritical.Seconds()
 	}
+	for _, m := range s.Forbidden {
+		e.Forbidden = append(e.Forbidden, evidence.Mix{Release: m.Release, With: m.With, For: m.For.Seconds()})
+	}
 	for name, c := range s.Caches {
 		if e.Readers == nil {
 			e.Readers = map[string]string{}

@@ -77,6 +77,8 @@ func checks() []check {
 			"Set the breaker's rules so that what the release does trips them: a lower share, fewer failures, a shorter stretch."},
 		{BreakerQuiet, false, promises(BreakerQuiet), []string{ObservationWithout}, breakerQuiet,
 			"Set the breaker's rules above what is usual: a higher share, more failures, a longer stretch."},
+		{NoForbiddenMix, false, hasForbidden, []string{ObservationWithout}, noForbiddenMix,
+			"Turn the steps round, or put a barrier between them: what the finding names must not serve together."},
 		{WithinCeiling, false, hasCeiling, nil, withinCeiling,
 			"Let the plan touch what has the bad release alone, or raise its ceiling with a reason."},
 	}
@@ -173,6 +175,10 @@ func hasHerd(j *judging) string { return unless(j.run.Herd != nil, "nobody comes
 
 func hasSecond(j *judging) string {
 	return unless(j.run.Second != nil, "nobody else starts the rollback")
+}
+
+func hasForbidden(j *judging) string {
+	return unless(len(j.mixes()) > 0 && j.refuses() == "", "service.yaml forbids no mix of these releases")
 }
 
 func hasCeiling(j *judging) string {

@@ -27,6 +27,7 @@ const (
 	StaysRestored      = "service stays restored when clients come back"
 	SecondRefused      = "the second operator is refused and told who holds it"
 	BreakerTrips       = "the breaker trips in time"
+	NoForbiddenMix     = "no forbidden mix of releases serves"
 	WithinCeiling      = "the rollback touches no more than its ceiling"
 	BreakerQuiet       = "the breaker stays closed"
 )

@@ -42,6 +42,7 @@ type Spec struct {
 	Rate        float64          // journeys per second
 	Users       int
 
+	Lease  bool             // rollbacks on all machines take turns by a lease, though service.yaml names none
 	Second *evidence.Second // a second operator comes; nil: none does
 	Death  *evidence.Death  // the machine dies that runs the plan; nil: it lives
 	Herd   *evidence.Herd   // clients come back when service is restored; nil: nobody had given up
@@ -139,6 +140,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Promises:    s.Promises,
 		Expect:      s.Expect,
 		Second:      s.Second,
+		Lease:       s.leases(),
 		Death:       s.Death,
 		Budget:      s.Budget,
 		Herd:        s.Herd,
@@ -244,12 +246,19 @@ func (s *Spec) Lines(o Options) []string {
 		say("deploy      %s: %s", s.Bad.Name, oneLine(step.Run))
 	}
 	say("expect      %s", expectation(s.Bad))
+	if s.leases() {
+		say("lease       taken before anything else, renewed while the plan runs, and asked before each step; free %s after its last renewal", leaseExpiry(s.Service))
+	}
 	for _, c := range s.Plan.Before {
 		say("pre-check   %s", c.Words())
 	}
 	for i, step := range s.Plan.Steps {
 		if s.Second != nil && s.Second.Before == i+1 {
-			say("meanwhile   a second operator starts the same rollback, and must be refused")
+			where := ""
+			if s.Second.Elsewhere {
+				where = " on another machine"
+			}
+			say("meanwhile   a second operator%s starts the same rollback, and must be refused", where)
 		}
 		for _, f := range s.Faults {
 			if f.Before == i+1 {

@@ -297,6 +297,7 @@ type Holder struct {
 	Step     int       `json:"step,omitempty"` // that runs, from 1; 0: none has begun
 	Steps    int       `json:"steps"`
 	StepName string    `json:"step_name,omitempty"`
+	Token    int64     `json:"token,omitempty"` // of the lease, which grows with each holder; absent where there is only a lock
 }
 
 // Parts and outcomes of a step.

@@ -33,6 +33,7 @@ type Run struct {
 	Replicas int `json:"replicas,omitempty"`
 
 	Second *Second `json:"second,omitempty"` // a second operator starts the same rollback
+	Lease  bool    `json:"lease,omitempty"`  // rollbacks on all machines take turns by a lease
 	Budget *Budget `json:"budget,omitempty"` // acknowledged writes that may be lost, those included that took one back
 	Death  *Death  `json:"death,omitempty"`  // the machine dies that runs the rollback
 	Herd   *Herd   `json:"herd,omitempty"`   // clients come back when service is restored
@@ -172,7 +173,8 @@ type PlanStep struct {
 
 // Second is a second operator who starts the same rollback while the first one runs it.
 type Second struct {
-	Before int `json:"before"` // this step of the first one, from 1
+	Before    int  `json:"before"`              // this step of the first one, from 1
+	Elsewhere bool `json:"elsewhere,omitempty"` // on another machine, where the lock of the first one's is not seen
 }
 
 // Death is the machine dying that runs the rollback. Somebody starts the plan again on another one, with the step that it

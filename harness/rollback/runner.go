@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -46,9 +47,18 @@ type Runner struct {
 	Between func(ctx context.Context, step int) error
 	Death   *Death // of the machine that runs the plan; nil: it lives
 
-	current atomic.Pointer[trace.SpanContext]
-	groups  groups
-	lock    *lock // nil: not taken
+	Lease   *Lease // by which operators on all machines take turns; nil: they do on one machine only
+	Journal string // the file in which it is written how far the plan is; empty: nowhere on this machine
+	RunName string // what the journal calls this run
+	// Dial is how the checks reach what they ask; nil: only what is on this machine, as in a drill.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	current  atomic.Pointer[trace.SpanContext]
+	groups   groups
+	lock     *lock // nil: not taken
+	lease    *leased
+	journal  *os.File
+	progress Progress
 }
 
 // Outcome is how a command ended.
@@ -90,7 +100,7 @@ func (r *Runner) Rollout(ctx context.Context, rel *service.Release, environment 
 	if err != nil {
 		return err
 	}
-	return r.all(ctx, evidence.PartRollout, steps, 1, rel.Env, nil)
+	return r.all(ctx, evidence.PartRollout, steps, 1, rel.Env, nil, nil)
 }
 
 // Steps runs the plan's steps and stops at the first that is not ok, which the *StepError tells, or at a pre-check
@@ -113,18 +123,19 @@ func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, from, begu
 				return err
 			}
 		}
-		if r.lock != nil {
-			if err := r.lock.at(step, p.Steps[step-1].Name); err != nil {
-				return fmt.Errorf("note step %d in the lock: %w", step, err)
-			}
+		if err := r.atStep(ctx, step, p.Steps[step-1].Name); err != nil {
+			return err
 		}
 		if r.Between != nil {
 			if err := r.Between(ctx, step); err != nil {
 				return err
 			}
 		}
-		return r.beforeStep(ctx, p, w, step)
-	})
+		if err := r.beforeStep(ctx, p, w, step); err != nil {
+			return err
+		}
+		return r.stepBegins(ctx, p, step)
+	}, func(step int, outcome string) error { return r.stepEnded(ctx, p, step, outcome) })
 }
 
 // put writes what happened, and whose doing it is.
@@ -133,8 +144,8 @@ func (r *Runner) put(e evidence.Step) {
 	r.Log.Put(&e)
 }
 
-// all runs commands in order, beginning with one. before is asked in front of each; nil: nothing is.
-func (r *Runner) all(ctx context.Context, part string, steps []service.Step, from int, env map[string]string, before func(step int) error) error {
+// all runs commands in order, beginning with one. before is asked in front of each, after is told how it ended; nil: nothing is.
+func (r *Runner) all(ctx context.Context, part string, steps []service.Step, from int, env map[string]string, before func(step int) error, after func(step int, outcome string) error) error {
 	if _, err := r.environ(env, trace.SpanContext{}); err != nil {
 		return err
 	}
@@ -160,7 +171,9 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, fro
 			}
 		}
 		tell(false)
-		o := r.Run(ctx, part, i+1, s, env)
+		held, free := r.whileHeld(ctx)
+		o := r.Run(held, part, i+1, s, env)
+		free()
 		if o.Outcome != evidence.StepDied { // it is run again: what is until it has ended goes on
 			tell(true)
 		}
@@ -168,6 +181,11 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, fro
 			failed = &StepError{part, i + 1, s, o}
 			if o.Outcome == evidence.StepDied {
 				return failed // nobody is left who could skip a step
+			}
+		}
+		if after != nil {
+			if err := after(i+1, o.Outcome); err != nil && failed == nil {
+				failed = err
 			}
 		}
 	}
@@ -385,6 +403,9 @@ func (r *Runner) environ(env map[string]string, span trace.SpanContext) ([]strin
 				name, strings.Join(slices.Sorted(maps.Keys(r.Vars)), ", "), env[name])
 		}
 		all[name] = value
+	}
+	if r.lease != nil {
+		r.lease.mark(all)
 	}
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {

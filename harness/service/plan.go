@@ -1,6 +1,8 @@
 package service
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -239,8 +241,24 @@ func identity(v *value, p *Plan, order []string) *Identity {
 // databases are the names in the plan's env that stand for databases, in the order of the file.
 func databases(p *Plan, order []string) []string {
 	return slices.DeleteFunc(slices.Clone(order), func(name string) bool {
-		return !strings.HasPrefix(p.Env[name], "DATABASE_URL")
+		return !IsDatabase(p.Env[name])
 	})
+}
+
+// IsDatabase says whether a variable that an environment hands out leads to a node of the service's database.
+func IsDatabase(variable string) bool { return strings.HasPrefix(variable, "DATABASE_URL") }
+
+// Digest is of what the plan runs, in which order and on what: the same digest says that step 3 is the same step.
+func (p *Plan) Digest() string {
+	sum := sha256.New()
+	for _, s := range p.Steps {
+		fmt.Fprintf(sum, "%q %q %q\n", s.Name, s.Run, s.Again)
+	}
+	for _, name := range sorted(p.Env) {
+		fmt.Fprintf(sum, "%q %q\n", name, p.Env[name])
+	}
+	fmt.Fprintf(sum, "%q %q\n", p.From, p.To)
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
 }
 
 // release is the name of a release that the service has.

@@ -30,6 +30,13 @@ type Service struct {
 	Sessions       map[string]string // kept value -> the journey that must still accept it
 	Dependants     []string
 	Stubs          map[string]Stub // of what it calls; {url:NAME} is where
+	Lock           *Lock           // by which rollbacks on all machines take turns; nil: they do on one machine only
+}
+
+// Lock is a lease in a Postgres database that no rollback restores.
+type Lock struct {
+	Postgres string        // the variable that leads to it: of the operator's environment, and handed out in a drill
+	Expires  time.Duration // after the last renewal
 }
 
 // Targets within which service must be restored, by tier.

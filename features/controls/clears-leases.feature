@@ -1,7 +1,7 @@
 @control @operators @gate
 Feature: Control: a plan that clears leases away
 
-  Its first step deletes leases, because one that nobody gave back had once kept a rollback waiting. One of them is that of
+  Its first step ends with deleting leases, because one that nobody gave back had once kept a rollback waiting. One of them is that of
   this very rollback. The second operator, on another machine, is let in.
 
   Background:

@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,7 +57,7 @@ type lock struct {
 // Take takes the lock on rollbacks in the deployed directory and, where there is one, the lease, by which operators on all
 // machines take turns. That is to be done before the pre-checks of a plan. The error is a *Held when somebody else has it.
 func (r *Runner) Take(ctx context.Context, p *service.Plan) error {
-	path := filepath.Join(r.Dir, LockFile)
+	path := filepath.Join(cmp.Or(r.LockDir, r.Dir), LockFile)
 	as := r.holder(p)
 	l, err := take(ctx, path, as)
 	held := new(Held)

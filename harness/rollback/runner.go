@@ -31,6 +31,7 @@ type Runner struct {
 	Log      *evidence.Log
 	Service  *service.Service  // what is drilled
 	Dir      string            // the deployed directory, where commands run
+	LockDir  string            // where the lock lies; empty: in Dir
 	Vars     map[string]string // what the environment hands out: DATABASE_URL ...; secret
 	Platform map[string]string // what every command finds on its machine: SUPERVISOR, PROXY ...; a PATH here replaces the harness's
 	Tracer   trace.Tracer      // nil: no spans
@@ -52,6 +53,10 @@ type Runner struct {
 	RunName string // what the journal calls this run
 	// Dial is how the checks reach what they ask; nil: only what is on this machine, as in a drill.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Without names pre-checks by their key in the plan that are not asked, by an operator's word.
+	Without []string
+	// Unasked says of checks, by their key in the plan, why they cannot be asked here.
+	Unasked map[string]string
 
 	current  atomic.Pointer[trace.SpanContext]
 	groups   groups
@@ -107,6 +112,15 @@ func (r *Runner) Rollout(ctx context.Context, rel *service.Release, environment 
 // that is to be asked before a step and found something, which a *Refused tells.
 func (r *Runner) Steps(ctx context.Context, p *service.Plan, w World) error {
 	return r.steps(ctx, p, w, 1, 0)
+}
+
+// StepsFrom is Steps of a plan that was begun before: those before from are done, and those up to begun had begun, so that
+// one of them runs only when its plan says that it may run again. why says how it is known that the others are done.
+func (r *Runner) StepsFrom(ctx context.Context, p *service.Plan, w World, from, begun int, why string) error {
+	for i := 1; i < from; i++ {
+		r.put(evidence.Step{Part: evidence.PartStep, Index: i, Name: p.Steps[i-1].Name, Event: "ended", Outcome: evidence.StepEarlier, Error: r.Log.Clean(why)})
+	}
+	return r.steps(ctx, p, w, from, begun)
 }
 
 // steps runs those beginning with from; those up to begun are run for another time.

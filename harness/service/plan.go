@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,6 +72,31 @@ func (r *Release) Plan(name, environment string) (*Plan, error) {
 		return nil, fmt.Errorf("plan %s of %s: %w", name, r.Name, err)
 	}
 	return readPlan(filepath.Join(r.Dir, file), text, r)
+}
+
+// OpenPlan loads the plan of a file, which lies beside its release as everywhere: SERVICE/releases/RELEASE/NAME.yaml.
+func OpenPlan(path string) (*Plan, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(abs)
+	if filepath.Base(filepath.Dir(dir)) != "releases" {
+		return nil, fmt.Errorf("%s: expected a plan beside its release, SERVICE/releases/RELEASE/rollback.yaml", path)
+	}
+	s, err := Load(filepath.Join(filepath.Dir(filepath.Dir(dir)), "service.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.Release(filepath.Base(dir))
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(abs)
+	if err != nil {
+		return nil, fmt.Errorf("load the plan: %w", err)
+	}
+	return readPlan(abs, text, r)
 }
 
 // plans are the names of the release's plans, for whatever environment.

@@ -41,17 +41,8 @@ func when() []Sentence {
 		sentence(`it is rolled back by its plan`, func(d *draft, _ []string) error { return d.takePlan("") }, rollBack),
 		sentence(`it is rolled back by the plan {name}`, func(d *draft, w []string) error { return d.takePlan(w[0]) }, rollBack),
 		// What follows says how it is rolled back, so it only declares.
-		sentence(`a second operator starts the same rollback before step {n}`, func(d *draft, w []string) error {
-			step, err := d.step(w[0])
-			if err != nil {
-				return err
-			}
-			if d.Second != nil {
-				return fmt.Errorf("a second operator comes already, before step %d: a drill has one", d.Second.Before)
-			}
-			d.Second = &evidence.Second{Before: step}
-			return nil
-		}, nil),
+		sentence(`a second operator starts the same rollback before step {n}`, func(d *draft, w []string) error { return d.secondOperator(w[0], false) }, nil),
+		sentence(`a second operator on another machine starts the same rollback before step {n}`, func(d *draft, w []string) error { return d.secondOperator(w[0], true) }, nil),
 		sentence(`{name} starts it`, func(d *draft, w []string) error {
 			if d.Starter != "" {
 				return fmt.Errorf("%s starts it already: say it once", d.Starter)
@@ -166,5 +157,18 @@ func (d *draft) takePlan(name string) (err error) {
 	if d.Plan.From != d.Bad.Name || d.Plan.To != d.Good.Name {
 		return fmt.Errorf("%s: expected a plan from %s to %s, found one from %s to %s", d.Plan.Path, d.Bad.Name, d.Good.Name, d.Plan.From, d.Plan.To)
 	}
+	return nil
+}
+
+// secondOperator has somebody start the same rollback, here or on another machine.
+func (d *draft) secondOperator(before string, elsewhere bool) error {
+	step, err := d.step(before)
+	if err != nil {
+		return err
+	}
+	if d.Second != nil {
+		return fmt.Errorf("a second operator comes already, before step %d: a drill has one", d.Second.Before)
+	}
+	d.Second = &evidence.Second{Before: step, Elsewhere: elsewhere}
 	return nil
 }

@@ -19,3 +19,15 @@ Feature: Rolling back while somebody else starts the same rollback
     And service is restored within 5 minutes
     And every acknowledged order exists exactly once
     And every node has the schema and the data of before
+
+  # The lock of a folder is not seen on other machines. There the lease is.
+  Scenario: The second operator comes on another machine
+    Given rollbacks on all machines take turns by a lease
+    When release "v2" is deployed over "v1"
+    Then nobody is harmed
+    When it is rolled back by its plan
+    And a second operator on another machine starts the same rollback before step 2
+    Then the second operator is refused and told who holds it
+    And service is restored within 5 minutes
+    And every acknowledged order exists exactly once
+    And every node has the schema and the data of before

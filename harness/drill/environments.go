@@ -11,6 +11,7 @@ import (
 	"backout/harness/environment/kubernetes"
 	"backout/harness/environment/process"
 	"backout/harness/fault"
+	"backout/harness/postgres"
 	"backout/harness/service"
 )
 
@@ -74,6 +75,11 @@ func Lacks(name string, s *Spec) string {
 	k, known := kinds()[name]
 	if !known || s.Service == nil {
 		return ""
+	}
+	if s.leases() {
+		if _, err := postgres.Find(""); err != nil {
+			return fmt.Sprintf("the database of the lease runs on this machine: %v", err)
+		}
 	}
 	if why := k.lacks(append([]*service.Service{s.Service}, s.Dependants...)); why != "" || len(s.Faults) == 0 {
 		return why

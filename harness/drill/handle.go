@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -46,6 +47,7 @@ type Handle struct {
 	end     func(error)
 	clean   func(string) string // takes secrets out of what people write
 	tell    func(text string)   // tells people on the terminal that the drill waits for them
+	aborts  string              // what an abort says of itself; empty: as of a drill
 	over    bool
 	paused  *Order
 	waits   string // where it is held; empty: it runs
@@ -196,7 +198,7 @@ func (h *Handle) Do(o Order) (said string, err error) {
 	case Abort:
 		h.aborted = &o
 		e.Event = evidence.ApprovalAborted
-		said = "aborted: what runs is stopped and everything is removed; the verdict is inconclusive"
+		said = cmp.Or(h.aborts, "aborted: what runs is stopped and everything is removed; the verdict is inconclusive")
 		h.put(e)
 		h.end(fmt.Errorf("aborted by %s: %s", o.By, o.Why))
 		h.change()
@@ -213,6 +215,9 @@ func (h *Handle) hold(ctx context.Context, before string) error {
 	for {
 		h.mu.Lock()
 		switch {
+		case h.aborted != nil:
+			defer h.mu.Unlock()
+			return fmt.Errorf("aborted by %s before %s: %s", h.aborted.By, before, h.aborted.Why)
 		case h.paused == nil && since.IsZero():
 			h.mu.Unlock()
 			return nil

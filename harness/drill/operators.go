@@ -23,6 +23,11 @@ func (d *Drill) operators(ctx context.Context) (end func() error, err error) {
 	if second := d.spec.Second; second != nil {
 		d.runner.Operator = firstOperator
 		other := &rival{runner: d.runner.Beside(secondOperator)}
+		if second.Elsewhere {
+			if other.runner.Dir, err = d.elsewhere(ctx); err != nil {
+				return nil, err
+			}
+		}
 		end = other.end
 		d.runner.Between = func(ctx context.Context, step int) error {
 			if other.begun || step != second.Before {

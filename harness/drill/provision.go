@@ -136,6 +136,9 @@ func (d *Drill) provision(ctx context.Context) error {
 		}),
 	}
 	d.runner.Hold, d.runner.Approve = d.handle.hold, d.approve
+	if err := d.takesTurns(ctx); err != nil {
+		return err
+	}
 	d.onExit(func(context.Context) error { return d.runner.Close() })
 	if d.faults, err = newFaults(d.log, d.spec.Faults, fault.World{Place: d.env.Faults(), Instances: d.env.Instances, Nodes: d.env.Nodes}); err != nil {
 		return err

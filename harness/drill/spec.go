@@ -43,6 +43,7 @@ type Spec struct {
 	Rate        float64          // journeys per second
 	Users       int
 
+	Lease    bool               // rollbacks on all machines take turns by a lease, though service.yaml names none
 	Second   *evidence.Second   // a second operator comes; nil: none does
 	Death    *evidence.Death    // the machine dies that runs the plan; nil: it lives
 	Starter  string             // a person whom the drill plays starts the rollback; empty: nobody
@@ -143,6 +144,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Promises:    s.Promises,
 		Expect:      s.Expect,
 		Second:      s.Second,
+		Lease:       s.leases(),
 		Death:       s.Death,
 		Budget:      s.Budget,
 		Herd:        s.Herd,
@@ -250,6 +252,9 @@ func (s *Spec) Lines(o Options) []string {
 		say("deploy      %s: %s", s.Bad.Name, oneLine(step.Run))
 	}
 	say("expect      %s", expectation(s.Bad))
+	if s.leases() {
+		say("lease       taken before anything else, renewed while the plan runs, and asked before each step; free %s after its last renewal", leaseExpiry(s.Service))
+	}
 	for _, c := range s.Plan.Before {
 		say("pre-check   %s", c.Words())
 	}
@@ -261,7 +266,11 @@ func (s *Spec) Lines(o Options) []string {
 	}
 	for i, step := range s.Plan.Steps {
 		if s.Second != nil && s.Second.Before == i+1 {
-			say("meanwhile   a second operator starts the same rollback, and must be refused")
+			where := ""
+			if s.Second.Elsewhere {
+				where = " on another machine"
+			}
+			say("meanwhile   a second operator%s starts the same rollback, and must be refused", where)
 		}
 		for _, f := range s.Faults {
 			if f.Before == i+1 {

@@ -306,6 +306,7 @@ type Holder struct {
 	Step     int       `json:"step,omitempty"` // that runs, from 1; 0: none has begun
 	Steps    int       `json:"steps"`
 	StepName string    `json:"step_name,omitempty"`
+	Token    int64     `json:"token,omitempty"` // of the lease, which grows with each holder; absent where there is only a lock
 }
 
 // Parts and outcomes of a step.
@@ -323,6 +324,7 @@ const (
 	StepRefused    = "refused" // a pre-check stopped the plan; of a step: it had begun before and must not be run twice
 	StepSkipped    = "skipped" // an earlier one failed
 	StepDied       = "died"    // the machine died that ran it
+	StepEarlier    = "earlier" // it is not run, since an earlier run has ended it, or by an operator's word, which Error says
 )
 
 // Lock is how backends wait for locks on a node. Written by observe on change: Waiting 0 says that nobody waits.

@@ -32,10 +32,12 @@ type Run struct {
 	// Replicas says that instances come and go, as pods do, and that so many of them must serve; 0: they are those in Instances.
 	Replicas int `json:"replicas,omitempty"`
 
+	Earnest *Earnest `json:"earnest,omitempty"` // it is no drill: a plan was run in earnest
 	// Starter is who started the rollback, and has proved it; empty: a detection or somebody unknown.
 	Starter  string    `json:"starter,omitempty"`
 	Approver *Approver `json:"approver,omitempty"` // a person whom the drill plays
 	Second   *Second   `json:"second,omitempty"`   // a second operator starts the same rollback
+	Lease    bool      `json:"lease,omitempty"`    // rollbacks on all machines take turns by a lease
 	Budget   *Budget   `json:"budget,omitempty"`   // acknowledged writes that may be lost, those included that took one back
 	Death    *Death    `json:"death,omitempty"`    // the machine dies that runs the rollback
 	// Trips says that the breaker decides to roll back, in place of the harm that is seen.
@@ -217,7 +219,17 @@ type Approver struct {
 
 // Second is a second operator who starts the same rollback while the first one runs it.
 type Second struct {
-	Before int `json:"before"` // this step of the first one, from 1
+	Before    int  `json:"before"`              // this step of the first one, from 1
+	Elsewhere bool `json:"elsewhere,omitempty"` // on another machine, where the lock of the first one's is not seen
+}
+
+// Earnest says how a plan is run outside of a drill. Nothing is deployed, there is no traffic, and nothing is known of before.
+type Earnest struct {
+	Operator string   `json:"operator"`
+	From     int      `json:"from,omitempty"`    // the step with which it begins, by the operator's word; 0: with the first, or where it was left
+	Resume   bool     `json:"resume,omitempty"`  // it goes on with what an earlier run left
+	Without  []string `json:"without,omitempty"` // pre-checks that were left out by the operator's word
+	Why      string   `json:"why,omitempty"`     // that word
 }
 
 // Death is the machine dying that runs the rollback. Somebody starts the plan again on another one, with the step that it

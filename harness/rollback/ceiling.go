@@ -74,7 +74,7 @@ func (r *Runner) impact(ctx context.Context, p *service.Plan, w World, begun boo
 
 // rows asks the database how many rows the plan touches, by the plan's own query.
 func (r *Runner) rows(ctx context.Context, p *service.Plan) (n int64, err error) {
-	conn, err := connect(ctx, r.Vars[p.Env[p.Ceiling.Rows.URL]])
+	conn, err := r.connect(ctx, r.Vars[p.Env[p.Ceiling.Rows.URL]])
 	if err != nil {
 		return 0, fmt.Errorf("count rows: connect with %s: %w", p.Ceiling.Rows.URL, err)
 	}

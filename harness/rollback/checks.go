@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -67,7 +68,7 @@ func (r *Runner) ask(ctx context.Context, p *service.Plan, w World, which func(s
 	errs := make([]error, len(p.Before))
 	var all sync.WaitGroup
 	for i, c := range p.Before {
-		if which(c) {
+		if which(c) && !slices.Contains(r.Without, c.Kind()) {
 			all.Go(func() { errs[i] = r.check(ctx, evidence.PartBefore, i+1, p, c, w) })
 		}
 	}
@@ -105,6 +106,9 @@ func (r *Runner) check(ctx context.Context, part string, index int, p *service.P
 		kind, ok := checks[c.Kind()]
 		if !ok {
 			return fmt.Errorf("expected a check, found none at line %d of %s", c.Line, p.Path)
+		}
+		if why := r.Unasked[c.Kind()]; why != "" {
+			return errors.New(why)
 		}
 		limit := kind.limit
 		if c.Within > 0 {

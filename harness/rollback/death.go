@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,6 +103,10 @@ func (r *Runner) died(ctx context.Context, g *group) error {
 		r.lock = nil
 		err = errors.Join(err, l.file.Close())
 	}
+	if l := r.lease; l != nil {
+		r.lease = nil
+		l.die(ctx)
+	}
 	return err
 }
 
@@ -112,7 +117,7 @@ func (r *Runner) Again(ctx context.Context, p *service.Plan, w World, from, begu
 	if _, err := r.environ(p.Env, trace.SpanContext{}); err != nil {
 		return fmt.Errorf("%s: %w", p.Path, err)
 	}
-	if err := r.Take(ctx, p); err != nil {
+	if err := r.takeFromTheDead(ctx, p); err != nil {
 		return err
 	}
 	r.fault(evidence.FaultGone, "")
@@ -121,6 +126,16 @@ func (r *Runner) Again(ctx context.Context, p *service.Plan, w World, from, begu
 		return err
 	}
 	return r.steps(ctx, p, w, from, begun)
+}
+
+// takeFromTheDead takes the lock; the lease of a machine that died is held until it expires.
+func (r *Runner) takeFromTheDead(ctx context.Context, p *service.Plan) error {
+	if r.Lease == nil {
+		return r.Take(ctx, p)
+	}
+	within, cancel := context.WithTimeout(ctx, 2*cmp.Or(r.Lease.Expiry, LeaseExpiry))
+	defer cancel()
+	return until(within, 200*time.Millisecond, func(ctx context.Context) error { return r.Take(ctx, p) })
 }
 
 // mayRun says why a step must not be run again; nil: it may.

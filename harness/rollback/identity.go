@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,18 +14,26 @@ import (
 
 // connect opens one connection with the plan's own URL, as a step would, that neither waits nor stands in the way of
 // anybody.
-func connect(ctx context.Context, url string) (*pgx.Conn, error) {
+func (r *Runner) connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("the URL of the database cannot be read") // pgx's own error may show it
 	}
 	config.ConnectTimeout = 3 * time.Second
-	config.DialFunc = service.DialHere
+	config.DialFunc = r.dial()
 	config.RuntimeParams["application_name"] = "backout"
 	config.RuntimeParams["statement_timeout"] = "500"
 	config.RuntimeParams["lock_timeout"] = "50"
 	config.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec // nothing stays prepared
 	return pgx.ConnectConfig(ctx, config)
+}
+
+// dial is how the checks reach what they ask.
+func (r *Runner) dial() func(ctx context.Context, network, address string) (net.Conn, error) {
+	if r.Dial != nil {
+		return r.Dial
+	}
+	return service.DialHere
 }
 
 // hangUp closes a connection also when the check's time is over.
@@ -36,7 +45,7 @@ func hangUp(ctx context.Context, c *pgx.Conn) {
 
 // identity asks the database that a plan would change which one it is, and which role the plan has there.
 func identity(ctx context.Context, r *Runner, p *service.Plan, c service.Check, _ World) error {
-	conn, err := connect(ctx, r.Vars[p.Env[c.Database.URL]])
+	conn, err := r.connect(ctx, r.Vars[p.Env[c.Database.URL]])
 	if err != nil {
 		return fmt.Errorf("connect with %s: %w", c.Database.URL, err)
 	}

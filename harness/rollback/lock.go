@@ -1,6 +1,7 @@
 package rollback
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,7 +27,9 @@ const told = time.Second
 // Held says that somebody else runs a rollback.
 type Held struct {
 	evidence.Holder
-	Path string
+	Path    string        // of the file
+	Lease   bool          // it is the lease that is held, in place of the file
+	Expires time.Duration // of the lease: until it does, unless it is renewed
 }
 
 func (e *Held) Error() string {
@@ -36,6 +39,10 @@ func (e *Held) Error() string {
 	where := "before its first step"
 	if e.Step > 0 {
 		where = fmt.Sprintf("at step %d of %d (%s)", e.Step, e.Steps, e.StepName)
+	}
+	if e.Lease {
+		return fmt.Sprintf("%s runs the plan %q on %s, process %d, since %s, and is %s: wait until it has ended; if its machine died, the lease is free in %.1f s; if it hangs, talk to %s",
+			e.Operator, e.Plan, e.Host, e.PID, e.Since.UTC().Format("2006-01-02 15:04:05 UTC"), where, max(0, e.Expires.Seconds()), e.Operator)
 	}
 	return fmt.Sprintf("%s runs the plan %q on %s, process %d, since %s, and is %s: wait until it has ended; if it hangs, talk to %s, then end process %d on %s: the lock goes with it",
 		e.Operator, e.Plan, e.Host, e.PID, e.Since.UTC().Format("2006-01-02 15:04:05 UTC"), where, e.Operator, e.PID, e.Host)
@@ -47,45 +54,99 @@ type lock struct {
 	as   evidence.Holder
 }
 
-// Take takes the lock on rollbacks in the deployed directory, which is to be done before the pre-checks of a plan. The
-// error is a *Held when somebody else has it.
+// Take takes the lock on rollbacks in the deployed directory and, where there is one, the lease, by which operators on all
+// machines take turns. That is to be done before the pre-checks of a plan. The error is a *Held when somebody else has it.
 func (r *Runner) Take(ctx context.Context, p *service.Plan) error {
-	path := filepath.Join(r.Dir, LockFile)
-	l, err := take(ctx, path, r.holder(p))
-	event := evidence.Step{Part: evidence.PartLock, Index: 1, Name: "the lock on rollbacks", Event: "ended", Outcome: evidence.StepOK}
+	path := filepath.Join(cmp.Or(r.LockDir, r.Dir), LockFile)
+	as := r.holder(p)
+	l, err := take(ctx, path, as)
 	held := new(Held)
+	if err != nil && !errors.As(err, &held) {
+		err = fmt.Errorf("lock %s: %w", path, err)
+	}
+	if err == nil && r.Lease != nil {
+		if r.lease, err = r.takeLease(ctx, p, as); err != nil {
+			if !errors.As(err, &held) {
+				err = fmt.Errorf("take the lease on rollbacks of %s: %w", r.Service.Name, err)
+			}
+			err = errors.Join(err, l.release())
+		}
+	}
+	event := evidence.Step{Part: evidence.PartLock, Index: 1, Name: "the lock on rollbacks", Event: "ended", Outcome: evidence.StepOK}
 	switch {
 	case errors.As(err, &held):
 		event.Outcome, event.Holder, event.Error = evidence.StepRefused, &held.Holder, r.Log.Clean(err.Error())
 	case err != nil:
-		err = fmt.Errorf("lock %s: %w", path, err)
 		event.Outcome, event.Error = evidence.StepFailed, r.Log.Clean(err.Error())
 	default:
 		r.lock = l
 		event.Holder = &l.as
+		if r.lease != nil {
+			as.Token = r.lease.token
+			event.Holder = &as
+		}
 	}
-	if err != nil || r.Operator != "" {
+	if err != nil || r.Operator != "" || r.Lease != nil {
 		r.put(event)
 	}
 	return err
 }
 
-// Release gives the lock to others. Without it nothing is done.
+// Release gives lock and lease to others. Without them nothing is done.
 func (r *Runner) Release() error {
-	if r.lock == nil {
-		return nil
+	var wrong []error
+	if l := r.lease; l != nil {
+		r.lease = nil
+		if err := l.release(context.Background()); err != nil {
+			wrong = append(wrong, fmt.Errorf("give the lease back, which is free in %s then: %w", l.expiry, err))
+		}
 	}
-	l := r.lock
-	r.lock = nil
+	if l := r.lock; l != nil {
+		r.lock = nil
+		if err := l.release(); err != nil {
+			wrong = append(wrong, fmt.Errorf("give the lock back: %w", err))
+		}
+	}
+	if r.journal != nil {
+		wrong = append(wrong, r.journal.Close())
+		r.journal = nil
+	}
+	return errors.Join(wrong...)
+}
+
+func (l *lock) release() error {
 	// Whoever has opened the file before it goes finds that it has gone, and opens the next one.
 	var removed error
 	if there, err := os.Stat(l.file.Name()); err == nil && l.is(there) {
 		removed = os.Remove(l.file.Name())
 	}
-	if err := errors.Join(removed, l.file.Close()); err != nil {
-		return fmt.Errorf("give the lock back: %w", err)
+	return errors.Join(removed, l.file.Close())
+}
+
+// atStep notes the step that comes now, for those who come and are refused.
+func (r *Runner) atStep(ctx context.Context, step int, name string) error {
+	if r.lock != nil {
+		if err := r.lock.at(step, name); err != nil {
+			return fmt.Errorf("note step %d in the lock: %w", step, err)
+		}
 	}
+	if r.lease == nil {
+		return nil
+	}
+	// Whether that could be written is asked right before the step, see stepBegins.
+	_ = r.lease.renew(ctx, func(h *evidence.Holder) { h.Step, h.StepName = step, name }, nil)
 	return nil
+}
+
+// whileHeld is a context that ends when somebody else takes the lease over.
+func (r *Runner) whileHeld(ctx context.Context) (context.Context, func()) {
+	if r.lease == nil {
+		return ctx, func() {}
+	}
+	life := r.lease.life
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(life, func() { cancel(context.Cause(life)) })
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 func (r *Runner) holder(p *service.Plan) evidence.Holder {
@@ -185,5 +246,5 @@ func (l *lock) read(h *evidence.Holder) error {
 // Beside is the runner of a second operator, who runs the same commands in the same place.
 func (r *Runner) Beside(operator string) *Runner {
 	return &Runner{Log: r.Log, Service: r.Service, Dir: r.Dir, Vars: r.Vars, Platform: r.Platform, Tracer: r.Tracer, Running: r.Running,
-		Operator: operator, By: operator}
+		Lease: r.Lease, Dial: r.Dial, Operator: operator, By: operator}
 }

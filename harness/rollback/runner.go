@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ type Runner struct {
 	Log      *evidence.Log
 	Service  *service.Service  // what is drilled
 	Dir      string            // the deployed directory, where commands run
+	LockDir  string            // where the lock lies; empty: in Dir
 	Vars     map[string]string // what the environment hands out: DATABASE_URL ...; secret
 	Platform map[string]string // what every command finds on its machine: SUPERVISOR, PROXY ...; a PATH here replaces the harness's
 	Tracer   trace.Tracer      // nil: no spans
@@ -46,10 +48,23 @@ type Runner struct {
 	Between func(ctx context.Context, step int) error
 	Death   *Death // of the machine that runs the plan; nil: it lives
 
-	current atomic.Pointer[trace.SpanContext]
-	groups  groups
-	lock    *lock  // nil: not taken
-	allowed string // what people have approved beyond the plan's ceiling
+	Lease   *Lease // by which operators on all machines take turns; nil: they do on one machine only
+	Journal string // the file in which it is written how far the plan is; empty: nowhere on this machine
+	RunName string // what the journal calls this run
+	// Dial is how the checks reach what they ask; nil: only what is on this machine, as in a drill.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Without names pre-checks by their key in the plan that are not asked, by an operator's word.
+	Without []string
+	// Unasked says of checks, by their key in the plan, why they cannot be asked here.
+	Unasked map[string]string
+
+	current  atomic.Pointer[trace.SpanContext]
+	groups   groups
+	lock     *lock  // nil: not taken
+	allowed  string // what people have approved beyond the plan's ceiling
+	lease    *leased
+	journal  *os.File
+	progress Progress
 }
 
 // Outcome is how a command ended.
@@ -91,13 +106,22 @@ func (r *Runner) Rollout(ctx context.Context, rel *service.Release, environment 
 	if err != nil {
 		return err
 	}
-	return r.all(ctx, evidence.PartRollout, steps, 1, rel.Env, nil)
+	return r.all(ctx, evidence.PartRollout, steps, 1, rel.Env, nil, nil)
 }
 
 // Steps runs the plan's steps and stops at the first that is not ok, which the *StepError tells, or at a pre-check
 // that is to be asked before a step and found something, which a *Refused tells.
 func (r *Runner) Steps(ctx context.Context, p *service.Plan, w World) error {
 	return r.steps(ctx, p, w, 1, 0)
+}
+
+// StepsFrom is Steps of a plan that was begun before: those before from are done, and those up to begun had begun, so that
+// one of them runs only when its plan says that it may run again. why says how it is known that the others are done.
+func (r *Runner) StepsFrom(ctx context.Context, p *service.Plan, w World, from, begun int, why string) error {
+	for i := 1; i < from; i++ {
+		r.put(evidence.Step{Part: evidence.PartStep, Index: i, Name: p.Steps[i-1].Name, Event: "ended", Outcome: evidence.StepEarlier, Error: r.Log.Clean(why)})
+	}
+	return r.steps(ctx, p, w, from, begun)
 }
 
 // steps runs those beginning with from; those up to begun are run for another time.
@@ -122,18 +146,19 @@ func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, from, begu
 				return err
 			}
 		}
-		if r.lock != nil {
-			if err := r.lock.at(step, p.Steps[step-1].Name); err != nil {
-				return fmt.Errorf("note step %d in the lock: %w", step, err)
-			}
+		if err := r.atStep(ctx, step, p.Steps[step-1].Name); err != nil {
+			return err
 		}
 		if r.Between != nil {
 			if err := r.Between(ctx, step); err != nil {
 				return err
 			}
 		}
-		return r.beforeStep(ctx, p, w, step)
-	})
+		if err := r.beforeStep(ctx, p, w, step); err != nil {
+			return err
+		}
+		return r.stepBegins(ctx, p, step)
+	}, func(step int, outcome string) error { return r.stepEnded(ctx, p, step, outcome) })
 	return r.last(ctx, p, w, failed)
 }
 
@@ -143,8 +168,8 @@ func (r *Runner) put(e evidence.Step) {
 	r.Log.Put(&e)
 }
 
-// all runs commands in order, beginning with one. before is asked in front of each; nil: nothing is.
-func (r *Runner) all(ctx context.Context, part string, steps []service.Step, from int, env map[string]string, before func(step int) error) error {
+// all runs commands in order, beginning with one. before is asked in front of each, after is told how it ended; nil: nothing is.
+func (r *Runner) all(ctx context.Context, part string, steps []service.Step, from int, env map[string]string, before func(step int) error, after func(step int, outcome string) error) error {
 	if _, err := r.environ(env, trace.SpanContext{}); err != nil {
 		return err
 	}
@@ -170,7 +195,9 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, fro
 			}
 		}
 		tell(false)
-		o := r.Run(ctx, part, i+1, s, env)
+		held, free := r.whileHeld(ctx)
+		o := r.Run(held, part, i+1, s, env)
+		free()
 		if o.Outcome != evidence.StepDied { // it is run again: what is until it has ended goes on
 			tell(true)
 		}
@@ -178,6 +205,11 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, fro
 			failed = &StepError{part, i + 1, s, o}
 			if o.Outcome == evidence.StepDied {
 				return failed // nobody is left who could skip a step
+			}
+		}
+		if after != nil {
+			if err := after(i+1, o.Outcome); err != nil && failed == nil {
+				failed = err
 			}
 		}
 	}
@@ -395,6 +427,9 @@ func (r *Runner) environ(env map[string]string, span trace.SpanContext) ([]strin
 				name, strings.Join(slices.Sorted(maps.Keys(r.Vars)), ", "), env[name])
 		}
 		all[name] = value
+	}
+	if r.lease != nil {
+		r.lease.mark(all)
 	}
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {

@@ -15,7 +15,7 @@ import (
 func serves(ctx context.Context, r *Runner, _ *service.Plan, c service.Check, w World) error {
 	client := &http.Client{
 		Timeout:       2 * time.Second,
-		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: service.DialHere}, // a new connection each time, and no proxy of the machine's
+		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: r.dial()}, // a new connection each time, and no proxy of the machine's
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return until(ctx, 100*time.Millisecond, func(ctx context.Context) error {

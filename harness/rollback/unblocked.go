@@ -111,7 +111,7 @@ func unblocked(ctx context.Context, r *Runner, p *service.Plan, c service.Check,
 	var all sync.WaitGroup
 	for i, v := range variables {
 		all.Go(func() {
-			found, err := sample(ctx, r.Vars[v], c.Unblocked)
+			found, err := r.sample(ctx, r.Vars[v], c.Unblocked)
 			if err != nil {
 				errs[i] = fmt.Errorf("%s: %w", nodes[v], err)
 			}
@@ -141,8 +141,8 @@ func unblocked(ctx context.Context, r *Runner, p *service.Plan, c service.Check,
 }
 
 // sample returns the holders that are in the way on one node, by their transaction and table.
-func sample(ctx context.Context, url string, tables []string) ([]holder, error) {
-	conn, err := connect(ctx, url)
+func (r *Runner) sample(ctx context.Context, url string, tables []string) ([]holder, error) {
+	conn, err := r.connect(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

@@ -129,6 +129,17 @@ func (r *Release) Hosts(p *Plan) error {
 	return errors.Join(wrong...)
 }
 
+// Unlisted are the hosts that a text names, such as the value of a variable, and that are neither this machine nor under
+// `allow` in service.yaml.
+func (s *Service) Unlisted(text string) (hosts []string) {
+	for _, host := range hostsIn(text) {
+		if !here(host) && !slices.Contains(s.Allow, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
 // placeOf is the line of a file where a key stands first, or 1.
 func placeOf(path, key string) int {
 	text, err := os.ReadFile(path)

@@ -99,7 +99,7 @@ func readService(path string, text []byte) (*Service, error) {
 		return nil, f.err()
 	}
 	o := root.object("service", "tier", "allow", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
-		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "people", "forbidden")
+		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "people", "forbidden", "lock")
 	s := &Service{Path: path, Dir: filepath.Dir(path), Instances: 1}
 
 	name := o.must("service", "its name")
@@ -111,6 +111,7 @@ func readService(path string, text []byte) (*Service, error) {
 	if v := o.get("instances"); v != nil {
 		s.Instances = int(v.number(1, 100))
 	}
+	s.Lock = lock(o.get("lock"))
 	if o.get("run") == nil {
 		return readSchemaOnly(o, s)
 	}
@@ -184,6 +185,29 @@ func readSchemaOnly(o *object, s *Service) (*Service, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// leaseExpires is how long a lease outlives its last renewal, unless service.yaml says so.
+const leaseExpires = 15 * time.Second
+
+func lock(v *value) *Lock {
+	if v == nil {
+		return nil
+	}
+	o := v.object("postgres", "expires")
+	name := o.must("postgres", "the variable that leads to the database of the lease")
+	l := &Lock{Postgres: name.text(), Expires: leaseExpires}
+	if l.Postgres != "" && !variable.MatchString(l.Postgres) {
+		name.expected("the name of a variable, such as ROLLBACK_LEASE_URL; its value is secret and stands in no file")
+	} else if IsDatabase(l.Postgres) {
+		name.wrong("expected the variable of a database of its own in postgres, since a rollback may restore the service's, found %q", l.Postgres)
+	}
+	if e := o.get("expires"); e != nil {
+		if l.Expires = e.duration(); l.Expires > 0 && l.Expires < time.Second {
+			e.expected("at least 1s, or a holder that is slow for a moment loses it")
+		}
+	}
+	return l
 }
 
 func process(v *value) *Process {

@@ -1,10 +1,13 @@
 package service
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,6 +72,31 @@ func (r *Release) Plan(name, environment string) (*Plan, error) {
 		return nil, fmt.Errorf("plan %s of %s: %w", name, r.Name, err)
 	}
 	return readPlan(filepath.Join(r.Dir, file), text, r)
+}
+
+// OpenPlan loads the plan of a file, which lies beside its release as everywhere: SERVICE/releases/RELEASE/NAME.yaml.
+func OpenPlan(path string) (*Plan, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(abs)
+	if filepath.Base(filepath.Dir(dir)) != "releases" {
+		return nil, fmt.Errorf("%s: expected a plan beside its release, SERVICE/releases/RELEASE/rollback.yaml", path)
+	}
+	s, err := Load(filepath.Join(filepath.Dir(filepath.Dir(dir)), "service.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.Release(filepath.Base(dir))
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(abs)
+	if err != nil {
+		return nil, fmt.Errorf("load the plan: %w", err)
+	}
+	return readPlan(abs, text, r)
 }
 
 // plans are the names of the release's plans, for whatever environment.
@@ -241,8 +269,24 @@ func identity(v *value, p *Plan, order []string) *Identity {
 // databases are the names in the plan's env that stand for databases, in the order of the file.
 func databases(p *Plan, order []string) []string {
 	return slices.DeleteFunc(slices.Clone(order), func(name string) bool {
-		return !strings.HasPrefix(p.Env[name], "DATABASE_URL")
+		return !IsDatabase(p.Env[name])
 	})
+}
+
+// IsDatabase says whether a variable that an environment hands out leads to a node of the service's database.
+func IsDatabase(variable string) bool { return strings.HasPrefix(variable, "DATABASE_URL") }
+
+// Digest is of what the plan runs, in which order and on what: the same digest says that step 3 is the same step.
+func (p *Plan) Digest() string {
+	sum := sha256.New()
+	for _, s := range p.Steps {
+		fmt.Fprintf(sum, "%q %q %q\n", s.Name, s.Run, s.Again)
+	}
+	for _, name := range sorted(p.Env) {
+		fmt.Fprintf(sum, "%q %q\n", name, p.Env[name])
+	}
+	fmt.Fprintf(sum, "%q %q\n", p.From, p.To)
+	return "sha256:" + hex.EncodeToString(sum.Sum(nil))
 }
 
 // release is the name of a release that the service has.

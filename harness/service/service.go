@@ -33,6 +33,13 @@ type Service struct {
 	People         map[string]Person // who may start and approve a rollback that asks for two; by name
 	Forbidden      []Mix             // mixes of releases that must not serve
 	Breaker        *Breaker          // when a release is to be rolled back without anybody's order; nil: never
+	Lock           *Lock             // by which rollbacks on all machines take turns; nil: they do on one machine only
+}
+
+// Lock is a lease in a Postgres database that no rollback restores.
+type Lock struct {
+	Postgres string        // the variable that leads to it: of the operator's environment, and handed out in a drill
+	Expires  time.Duration // after the last renewal
 }
 
 // Targets within which service must be restored, by tier.

@@ -39,6 +39,9 @@ func Judge(f *Facts) Verdict {
 		v.Verdict, v.Because = Inconclusive, "The log does not say what was drilled: it has no run event."
 		return v
 	}
+	if f.run.Earnest != nil {
+		return judgeEarnest(f)
+	}
 	j := newJudging(f)
 	v.Assumptions = j.assumptions
 	v.Promises = j.promises()

@@ -99,7 +99,7 @@ func readService(path string, text []byte) (*Service, error) {
 		return nil, f.err()
 	}
 	o := root.object("service", "tier", "allow", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
-		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs")
+		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "communication")
 	s := &Service{Path: path, Dir: filepath.Dir(path), Instances: 1}
 
 	name := o.must("service", "its name")
@@ -155,6 +155,7 @@ func readService(path string, text []byte) (*Service, error) {
 	s.Effects = effects(o.get("effects"), s)
 	s.Caches = caches(o.get("caches"), s)
 	s.Sessions = sessions(o.get("sessions"), s)
+	s.Communication = communication(o.get("communication"), s)
 	if s.Database == nil {
 		o.get("jobs").wrong("expected a database in service.yaml, since jobs are counted there, found none")
 	}
@@ -177,6 +178,7 @@ func readSchemaOnly(o *object, s *Service) (*Service, error) {
 	}
 	s.Database = database(o.must("database", "what there is when nothing runs: say run for a service that runs"), s.Dir)
 	s.Jobs = jobs(o.get("jobs"))
+	s.Communication = communication(o.get("communication"), s)
 	if err := o.f.err(); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type Service struct {
 	Sessions       map[string]string // kept value -> the journey that must still accept it
 	Dependants     []string
 	Stubs          map[string]Stub // of what it calls; {url:NAME} is where
+	Communication  Communication   // whom to tell of a rollback
 }
 
 // Targets within which service must be restored, by tier.
@@ -286,12 +287,14 @@ type Plan struct {
 	After   []Check
 
 	Sabotage *Sabotage // what is wrong with it on purpose; nil: it is meant to be right
+
+	Communication Communication // what it says otherwise than service.yaml
 }
 
 // Sabotage is what makes a plan defective, so that a control can show that its drill notices.
 type Sabotage struct {
 	What   string        // in a few words
-	Shown  string        // a command, run by sh as a step is, whose exit code 0 says that the sabotage took effect
+	Shown  string        // a command, run by sh as a step is, whose exit code 0 says that the sabotage took effect; empty: people are told otherwise, and what they were told shows it
 	Within time.Duration // after the last step; it is asked again until then
 }
 

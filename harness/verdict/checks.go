@@ -71,6 +71,16 @@ func checks() []check {
 			"Take back whatever spared the service in the plan's last step, and keep the capacity that clients who come back at once need."},
 		{SecondRefused, false, hasSecond, nil, secondRefused,
 			"Let nothing but its holder remove the lock's file, and take the lock before anything else."},
+		{FirstNotice, false, promised(FirstNotice), nil, firstNotice,
+			"Tell people when it is known that something is wrong, not when it is mended: tell_first: at once."},
+		{UpdatesInTime, false, promised(UpdatesInTime), nil, updatesInTime,
+			"Shorten the interval of updates, also when there is nothing new to tell."},
+		{NoEarlyAllClear, false, promised(NoEarlyAllClear), nil, noEarlyAllClear,
+			"Give the all-clear when service has stayed restored and nothing residual is open: all_clear: when nothing is open."},
+		{MessagesArrive, false, promised(MessagesArrive), nil, messagesArrive,
+			"Mend the channel that the finding names, and give people a second one beside it."},
+		{HandedOver, false, hasReceiver, nil, handedOver,
+			"Find somebody who takes the incident over: until then it is not resolved."},
 	}
 }
 

@@ -640,8 +640,8 @@ func TestNames(t *testing.T) {
 		}
 		seen[n] = true
 	}
-	if len(seen) != 24 {
-		t.Errorf("expected 24 checks, found %d", len(seen))
+	if len(seen) != 29 {
+		t.Errorf("expected 29 checks, found %d", len(seen))
 	}
 	v := good().judge()
 	for i, n := range verdict.Names() {

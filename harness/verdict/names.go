@@ -26,6 +26,11 @@ const (
 	PlanRefused        = "the plan refused and changed nothing"
 	StaysRestored      = "service stays restored when clients come back"
 	SecondRefused      = "the second operator is refused and told who holds it"
+	FirstNotice        = "the first notice goes out in time"
+	UpdatesInTime      = "nobody waits too long for an update"
+	NoEarlyAllClear    = "there is no all-clear while anything is open"
+	MessagesArrive     = "everything that is told arrives"
+	HandedOver         = "the incident is handed over and accepted"
 )
 
 // The names of the assumptions.

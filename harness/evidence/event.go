@@ -417,15 +417,48 @@ const (
 	ApprovalGoesOn   = "goes on"
 	ApprovalAborted  = "aborted"
 
+	// Of the formal handoff of the incident: For names the receiver.
+	ApprovalHanded   = "handed over"
+	ApprovalAccepted = "accepted"
+	ApprovalDeclined = "declined"
+	ApprovalLapsed   = "lapsed" // nobody answered in time
+
 	Harness = "backout" // who gives no orders: a rule of the harness
 )
 
-// Message is what was told to people. Written by rollback.
+// Message is what was told to people, or what became of it on one of the channel's transports. Written by rollback. While a
+// transport is down there is a Gap of "channel CHANNEL by NAME".
 type Message struct {
-	Channel string `json:"channel"`
-	Text    string `json:"text"`
+	Channel string `json:"channel"` // status, stakeholders
+	Text    string `json:"text"`    // as it was told; empty: it is about the message Of
 	Error   string `json:"error,omitempty"`
+
+	Kind      string  `json:"kind,omitempty"`      // of what was told: one of Tells...
+	Event     string  `json:"event,omitempty"`     // of a transport: one of Message...; empty: it was told, and is in the transcript
+	Of        int64   `json:"of,omitempty"`        // of a transport: the number of the event that told it
+	Transport string  `json:"transport,omitempty"` // its name, without a secret
+	Tries     int     `json:"tries,omitempty"`
+	Seconds   float64 `json:"seconds,omitempty"` // since it was told
 }
+
+// What a message is for. On the channel of status each one is an action.
+const (
+	TellsAction    = "action"
+	TellsFirst     = "first notice" // scope and impact
+	TellsMilestone = "milestone"
+	TellsUpdate    = "update"
+	TellsCompleted = "completed" // with the caution about residual effects
+	TellsAllClear  = "all clear" // the final word
+	TellsHandoff   = "handoff"
+	TellsOver      = "over" // the run ends without an all-clear
+)
+
+// What became of a message on a transport.
+const (
+	MessageDelivered = "delivered"
+	MessageFailed    = "failed"   // its first try did; it is tried again
+	MessageGivenUp   = "given up" // the run ended before a try did not fail
+)
 
 // Cache is the state of one cache. Written by observe when it changed and as a beat.
 type Cache struct {
@@ -503,11 +536,12 @@ const (
 	CheckQuiet      = "quiet"      // of a node: it reached the primary's LSN; Error names the cause
 	CheckStubs      = "stubs"      // of "SERVICE/STUB": requests that it has no route for; shown, not judged
 	CheckLeftovers  = "leftovers"  // of a node or "environment": what was not there before
+	CheckMessages   = "messages"   // of "CHANNEL by STUB": Bad counts the messages of the transcript that the stub never got
 )
 
 // Gap is a stretch in which something was not observed. Written by observe when it ends, or at the end of the drill.
 type Gap struct {
-	Of   string `json:"of"` // a node, an instance, a probe: "node primary", "instance web-1", "job outbox"; "pods": the cluster's word of them
+	Of   string `json:"of"` // a node, an instance, a probe: "node primary", "instance web-1", "job outbox"; "pods": the cluster's word of them; "channel status by NAME": a way to people that was down
 	From Offset `json:"from"`
 	To   Offset `json:"to"`
 	Why  string `json:"why,omitempty"`

@@ -44,6 +44,8 @@ type Run struct {
 	Trips bool  `json:"trips,omitempty"`
 	Herd  *Herd `json:"herd,omitempty"` // clients come back when service is restored
 
+	Communication *Communication `json:"communication,omitempty"` // whom to tell; nil in older runs
+
 	Mutant *Mutant         `json:"mutant,omitempty"` // the plan was changed by a rule
 	Faults []DeclaredFault `json:"faults,omitempty"` // what is done to the environment while the plan runs
 
@@ -245,6 +247,26 @@ type Death struct {
 type Herd struct {
 	Times   float64 `json:"times"`   // the rate, in addition
 	Seconds float64 `json:"seconds"` // so long
+}
+
+// Communication is whom to tell of the rollback, and by when.
+type Communication struct {
+	FirstNotice float64     `json:"first_notice"` // seconds within which the first notice is out, never shortened
+	Updates     float64     `json:"updates"`      // seconds for which nobody waits longer for news, as stated
+	Stable      float64     `json:"stable"`       // seconds that service must have stayed restored before the final word, as stated
+	Shortened   float64     `json:"shortened"`    // Updates and Stable are so many times shorter in this run; 1: they are as stated
+	TellFirst   string      `json:"tell_first"`   // at once, after the last step
+	AllClear    string      `json:"all_clear"`    // when nothing is open, after the last step
+	Receiver    string      `json:"receiver,omitempty"`
+	Accepts     float64     `json:"accepts,omitempty"` // seconds within which the receiver must accept
+	Transports  []Transport `json:"transports,omitempty"`
+}
+
+// Transport is one way to reach the people of a channel, by a name that holds no secret.
+type Transport struct {
+	Channel  string `json:"channel"`
+	Name     string `json:"name"`
+	Compared bool   `json:"compared,omitempty"` // what it got is compared with what was told
 }
 
 // Promise is a stated promise: the name of a check and its parameters.

@@ -31,7 +31,7 @@ var (
 
 // checklist asks what somebody would ask before giving the all clear.
 func (m *Model) checklist() []check {
-	list := []check{m.health(), m.transaction(), m.consistent(), m.anomalies(), m.cachesInvalid(), m.gapless(), m.dependants(), m.allClear()}
+	list := []check{m.health(), m.transaction(), m.consistent(), m.anomalies(), m.cachesInvalid(), m.gapless(), m.dependants(), m.told(), m.allClear()}
 	for i, c := range list {
 		c.Evidence = slices.DeleteFunc(c.Evidence, func(n int64) bool { return n <= 0 })
 		slices.Sort(c.Evidence)
@@ -334,7 +334,7 @@ func (m *Model) dependants() check {
 	return c
 }
 
-// allClear is never ticked: Backout can say what stands against it, and people give it.
+// allClear is ticked by the receiver alone, who accepted it: Backout can say what stands against it.
 func (m *Model) allClear() check {
 	c := check{Name: "All clear is given and handed over"}
 	switch m.Verdict.Verdict {
@@ -344,6 +344,9 @@ func (m *Model) allClear() check {
 			if k.name == evidence.ClockAllClear {
 				c.Evidence = append(c.Evidence, k.n)
 			}
+		}
+		if h := m.taken; h.n > 0 && h.what.Event == evidence.ApprovalAccepted {
+			c.Look, c.Seen, c.Evidence = proven, fmt.Sprintf("%s accepted it at %s. Nothing that was promised stands against it.", h.what.By, offset(h.t)), append(c.Evidence, h.n)
 		}
 	case verdict.Fail:
 		c.Look, c.Seen = look{"is-broken", "i-no", "withheld"}, "While a promise is broken there is none. "+m.Verdict.Because

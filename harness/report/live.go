@@ -201,7 +201,7 @@ func (l *Live) Add(e evidence.Event) {
 	case e.Approval != nil:
 		l.approval(e)
 	case e.Message != nil:
-		l.say(e, e.Message.Channel, e.Message.Text, look{"", "i-msg", ""})
+		l.message(e)
 	case e.Gap != nil:
 		l.say(e, evidence.Harness, describe(e), look{"is-unknown", "i-ask", ""})
 	case e.End != nil:

@@ -25,6 +25,7 @@ func Markdown(w io.Writer, m *Model) error {
 	var b strings.Builder
 	m.Entry(".").markdown(&b, "#")
 	fmt.Fprintf(&b, "\n## Timeline\n\nA full bar: every journey of that time succeeded. A point: none was due.\n\n%s\n", fenced(m.picture()))
+	m.transcript(&b)
 	_, err := io.WriteString(w, text(b.String()))
 	return err
 }

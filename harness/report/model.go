@@ -50,11 +50,14 @@ type Model struct {
 	schemas   []found[evidence.Schema]
 	chunks    []found[evidence.Chunk]
 	findings  []found[evidence.Finding]
-	writes    []found[evidence.Write] // audited and not simply kept
-	moreFates int                     // those that are not listed
-	unsettled []found[evidence.Write] // refused, or without an answer
-	samples   []*sample               // writes that were kept, a few of each window
-	settled   map[string]*settled     // what is known of the writes that are listed, once Cite has looked for it
+	tells     []found[evidence.Message] // to stakeholders, and what did not get to anybody
+	actions   int                       // that were told on the channel of status
+	taken     found[evidence.Approval]  // the last word about the handoff; n is 0 where there is none
+	writes    []found[evidence.Write]   // audited and not simply kept
+	moreFates int                       // those that are not listed
+	unsettled []found[evidence.Write]   // refused, or without an answer
+	samples   []*sample                 // writes that were kept, a few of each window
+	settled   map[string]*settled       // what is known of the writes that are listed, once Cite has looked for it
 	cited     map[int64]Cited
 }
 
@@ -269,8 +272,9 @@ func (b *Builder) Add(e evidence.Event) {
 		b.fault(e)
 	case e.Approval != nil:
 		b.event("approval", e)
+		b.handoff(e)
 	case e.Message != nil:
-		b.event("message", e)
+		b.message(e)
 	case e.Schema != nil:
 		m.schemas = append(m.schemas, found[evidence.Schema]{e.N, t, *e.Schema})
 		if len(m.schemas) > maxListed { // of a node that is read again and again, the last readings matter

@@ -73,6 +73,17 @@ func (m *Model) picture() string {
 		}
 		stretch("alert", a.from, a.to, '▒', a.name)
 	}
+	if len(m.tells) > 0 {
+		cells, lost := blank(), 0
+		for _, k := range m.tells {
+			if k.what.Event == "" {
+				cells[column(k.t)] = '●'
+			} else {
+				lost++
+			}
+		}
+		row("told", cells, many(len(m.tells)-lost, "message", "messages")+map[bool]string{true: ", not all at once"}[lost > 0])
+	}
 	for i, f := range m.faults {
 		if i == 6 {
 			break

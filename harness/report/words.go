@@ -327,8 +327,7 @@ func describe(e evidence.Event) string {
 	case e.Approval != nil:
 		w = append(w, approval(e.Approval)...)
 	case e.Message != nil:
-		w.add("%s: %s", e.Message.Channel, e.Message.Text)
-		w.maybe(e.Message.Error)
+		w = append(w, message(e.Message)...)
 	case e.Cache != nil:
 		w.add("%s", many(e.Cache.Stale, "stale entry", "stale entries"))
 		w.maybe(e.Cache.Error)

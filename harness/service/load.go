@@ -99,7 +99,7 @@ func readService(path string, text []byte) (*Service, error) {
 		return nil, f.err()
 	}
 	o := root.object("service", "tier", "allow", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
-		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "people", "forbidden", "lock")
+		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "people", "forbidden", "lock", "communication")
 	s := &Service{Path: path, Dir: filepath.Dir(path), Instances: 1}
 
 	name := o.must("service", "its name")
@@ -159,6 +159,7 @@ func readService(path string, text []byte) (*Service, error) {
 	s.Breaker = breaker(o.get("breaker"), s)
 	s.People = people(o.get("people"))
 	s.Forbidden = forbidden(o.get("forbidden"), s)
+	s.Communication = communication(o.get("communication"), s)
 	if s.Database == nil {
 		o.get("jobs").wrong("expected a database in service.yaml, since jobs are counted there, found none")
 	}
@@ -181,6 +182,7 @@ func readSchemaOnly(o *object, s *Service) (*Service, error) {
 	}
 	s.Database = database(o.must("database", "what there is when nothing runs: say run for a service that runs"), s.Dir)
 	s.Jobs = jobs(o.get("jobs"))
+	s.Communication = communication(o.get("communication"), s)
 	if err := o.f.err(); err != nil {
 		return nil, err
 	}

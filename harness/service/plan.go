@@ -117,7 +117,7 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 		return nil, f.err()
 	}
 	p := &Plan{Release: r, Path: path}
-	o := root.object("plan", "from", "to", "risk", "approval", "ceiling", "schema", "env", "sabotage", "before", "steps", "after")
+	o := root.object("plan", "from", "to", "risk", "approval", "ceiling", "schema", "env", "sabotage", "before", "steps", "after", "communication")
 	p.Name = o.must("plan", "what it does, in a few words").text()
 	from := o.must("from", "the release that is rolled back")
 	if p.From = from.text(); p.From != "" && p.From != r.Name {
@@ -138,7 +138,8 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 	var order []string
 	p.Env, order = env(o.get("env"))
 	p.Ceiling = ceiling(o.get("ceiling"), p, order)
-	p.Sabotage = sabotage(o.get("sabotage"))
+	p.Communication = communication(o.get("communication"), r.Service)
+	p.Sabotage = sabotage(o.get("sabotage"), o.get("communication") != nil)
 	p.Steps = steps(o.must("steps", "the commands, in order"), true)
 	p.Before = checks(o.get("before"), "before", p, order)
 	if v := o.get("steps"); v.isList() && len(p.Steps) == 0 {
@@ -151,16 +152,19 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 	return p, nil
 }
 
-// sabotage reads what is wrong with a plan on purpose.
-func sabotage(v *value) *Sabotage {
+// sabotage reads what is wrong with a plan on purpose. Where the plan says otherwise whom to tell, that may be it, and what
+// people were told shows it.
+func sabotage(v *value, tells bool) *Sabotage {
 	if v == nil {
 		return nil
 	}
 	o := v.object("what", "shown", "within")
 	s := &Sabotage{
 		What:   o.must("what", "what is wrong with the plan on purpose").text(),
-		Shown:  o.must("shown", "a command whose exit code 0 says that it took effect").text(),
 		Within: shown,
+	}
+	if at := o.get("shown"); at != nil || !tells {
+		s.Shown = o.must("shown", "a command whose exit code 0 says that it took effect").text()
 	}
 	if w := o.get("within"); w != nil {
 		s.Within = w.duration()

@@ -34,6 +34,7 @@ type Service struct {
 	Forbidden      []Mix             // mixes of releases that must not serve
 	Breaker        *Breaker          // when a release is to be rolled back without anybody's order; nil: never
 	Lock           *Lock             // by which rollbacks on all machines take turns; nil: they do on one machine only
+	Communication  Communication     // whom to tell of a rollback
 }
 
 // Lock is a lease in a Postgres database that no rollback restores.
@@ -299,6 +300,8 @@ type Plan struct {
 	After    []Check
 
 	Sabotage *Sabotage // what is wrong with it on purpose; nil: it is meant to be right
+
+	Communication Communication // what it says otherwise than service.yaml
 }
 
 // Mix is a release of the service together with others that it does not work with.
@@ -311,7 +314,7 @@ type Mix struct {
 // Sabotage is what makes a plan defective, so that a control can show that its drill notices.
 type Sabotage struct {
 	What   string        // in a few words
-	Shown  string        // a command, run by sh as a step is, whose exit code 0 says that the sabotage took effect
+	Shown  string        // a command, run by sh as a step is, whose exit code 0 says that the sabotage took effect; empty: people are told otherwise, and what they were told shows it
 	Within time.Duration // after the last step; it is asked again until then
 }
 

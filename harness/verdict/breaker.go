@@ -9,10 +9,7 @@ import (
 // breakerTrips: the breaker tripped after the deploy had begun and before the decision, and not later than promised after the
 // first failure for which the release is to blame.
 func breakerTrips(j *judging) result {
-	limitOf, within := j.promised(BreakerTrips), 0.0
-	if limitOf != nil {
-		within = limitOf.Within
-	}
+	within := j.statedWithin(BreakerTrips)
 	begun, ok := j.f.clock(evidence.ClockDeployBegun)
 	if !ok || j.f.breaker(evidence.BreakerArmed) == nil {
 		return result{state: Unjudged, finding: "the breaker did not know the baseline before the release was deployed"}

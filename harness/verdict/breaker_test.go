@@ -32,7 +32,7 @@ func breakerCases() []checkCase {
 		})
 	}
 	return []checkCase{
-		{verdict.BreakerTrips, "nobody promises it", func(*log) {}, verdict.NotApplicable, verdict.Pass, "does not promise it"},
+		{verdict.BreakerTrips, "nobody promises it", func(*log) {}, verdict.NotApplicable, verdict.Pass, "promises nothing of the kind"},
 		{verdict.BreakerTrips, "in time", breaker(verdict.BreakerTrips, 10, 19), verdict.Kept, verdict.Pass, "after the first bad answer: 24 of 60 checkout failed, against 0.4 % in the baseline and 2 % that trip it"},
 		{verdict.BreakerTrips, "too late", breaker(verdict.BreakerTrips, 1, 21), verdict.Broken, verdict.Fail, "promised: "},
 		{verdict.BreakerTrips, "never", breaker(verdict.BreakerTrips, 10, 0), verdict.Broken, verdict.Fail, "it did not trip; the nearest that anything came to tripping it is 25 % of the way"},
@@ -40,7 +40,7 @@ func breakerCases() []checkCase {
 		{verdict.BreakerTrips, "before anything failed", breaker(verdict.BreakerTrips, 10, 16.2), verdict.Broken, verdict.Fail, "nothing had failed for which v2 is to blame"},
 		{verdict.BreakerTrips, "it did not know the baseline", all(breaker(verdict.BreakerTrips, 10, 19), without(evidence.BreakerArmed)), verdict.Unjudged, verdict.Inconclusive, "did not know the baseline"},
 
-		{verdict.BreakerQuiet, "nobody promises it", func(*log) {}, verdict.NotApplicable, verdict.Pass, "does not promise it"},
+		{verdict.BreakerQuiet, "nobody promises it", func(*log) {}, verdict.NotApplicable, verdict.Pass, "promises nothing of the kind"},
 		{verdict.BreakerQuiet, "it did", breaker(verdict.BreakerQuiet, 0, 0), verdict.Kept, verdict.Pass, "it looked at 1,800 answers"},
 		{verdict.BreakerQuiet, "it tripped", breaker(verdict.BreakerQuiet, 0, 19), verdict.Broken, verdict.Fail, "it tripped at 19.0 s"},
 		{verdict.BreakerQuiet, "it was not there", all(breaker(verdict.BreakerQuiet, 0, 0), without(evidence.BreakerArmed)), verdict.Unjudged, verdict.Inconclusive, "not watched to the end"},

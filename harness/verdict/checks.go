@@ -1,7 +1,5 @@
 package verdict
 
-import "backout/harness/evidence"
-
 // check is one promise that can be judged.
 type check struct {
 	name    string
@@ -73,14 +71,24 @@ func checks() []check {
 			"Take back whatever spared the service in the plan's last step, and keep the capacity that clients who come back at once need."},
 		{SecondRefused, false, hasSecond, nil, secondRefused,
 			"Let nothing but its holder remove the lock's file, and take the lock before anything else."},
-		{BreakerTrips, false, promises(BreakerTrips), []string{HarmSeen, ObservationWithout}, breakerTrips,
+		{BreakerTrips, false, promised(BreakerTrips), []string{HarmSeen, ObservationWithout}, breakerTrips,
 			"Set the breaker's rules so that what the release does trips them: a lower share, fewer failures, a shorter stretch."},
-		{BreakerQuiet, false, promises(BreakerQuiet), []string{ObservationWithout}, breakerQuiet,
+		{BreakerQuiet, false, promised(BreakerQuiet), []string{ObservationWithout}, breakerQuiet,
 			"Set the breaker's rules above what is usual: a higher share, more failures, a longer stretch."},
 		{NoForbiddenMix, false, hasForbidden, []string{ObservationWithout}, noForbiddenMix,
 			"Turn the steps round, or put a barrier between them: what the finding names must not serve together."},
 		{WithinCeiling, false, hasCeiling, nil, withinCeiling,
 			"Let the plan touch what has the bad release alone, or raise its ceiling with a reason."},
+		{FirstNotice, false, promised(FirstNotice), nil, firstNotice,
+			"Tell people when it is known that something is wrong, not when it is mended: tell_first: at once."},
+		{UpdatesInTime, false, promised(UpdatesInTime), nil, updatesInTime,
+			"Shorten the interval of updates, also when there is nothing new to tell."},
+		{NoEarlyAllClear, false, promised(NoEarlyAllClear), nil, noEarlyAllClear,
+			"Give the all-clear when service has stayed restored and nothing residual is open: all_clear: when nothing is open."},
+		{MessagesArrive, false, promised(MessagesArrive), nil, messagesArrive,
+			"Mend the channel that the finding names, and give people a second one beside it."},
+		{HandedOver, false, hasReceiver, nil, handedOver,
+			"Find somebody who takes the incident over: until then it is not resolved."},
 	}
 }
 
@@ -183,21 +191,6 @@ func hasForbidden(j *judging) string {
 
 func hasCeiling(j *judging) string {
 	return unless(len(j.run.Plan.Ceiling) > 0 && j.refuses() == "", "the plan states no ceiling")
-}
-
-// promises is whether the drill states the promise: of checks that no other drill needs.
-func promises(name string) func(*judging) string {
-	return func(j *judging) string { return unless(j.promised(name) != nil, "the drill does not promise it") }
-}
-
-// promised is the stated promise of that check; nil: there is none.
-func (j *judging) promised(name string) *evidence.Promise {
-	for i := range j.run.Promises {
-		if j.run.Promises[i].Check == name {
-			return &j.run.Promises[i]
-		}
-	}
-	return nil
 }
 
 func unless(ok bool, why string) string {

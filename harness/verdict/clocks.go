@@ -43,6 +43,17 @@ func (j *judging) clocks() Clocks {
 			set(evidence.ClockFirstBad, j.sight.first)
 		}
 	}
+	if detected := j.detected(); detected < forever {
+		set(evidence.ClockDetected, detected)
+	}
+	if s := j.f.strays; j.run.Replicas > 0 && len(s) > 0 {
+		set(evidence.ClockLastBadResponse, s[len(s)-1].t)
+	}
+	return c
+}
+
+// detected is when the first alert was raised after the deploy had begun, or when the harm was shown; forever: neither was.
+func (j *judging) detected() tick {
 	detected := forever
 	if len(j.run.Release.Harms) > 0 && j.sight.shown {
 		detected = j.sight.since
@@ -53,13 +64,7 @@ func (j *judging) clocks() Clocks {
 			detected = min(detected, a.t)
 		}
 	}
-	if detected < forever {
-		set(evidence.ClockDetected, detected)
-	}
-	if s := j.f.strays; j.run.Replicas > 0 && len(s) > 0 {
-		set(evidence.ClockLastBadResponse, s[len(s)-1].t)
-	}
-	return c
+	return detected
 }
 
 func (j *judging) speed() (Speed, *float64) {

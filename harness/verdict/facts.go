@@ -45,6 +45,8 @@ type Facts struct {
 	people     []span              // in which the drill waited for people
 	waiting    *span               // in which it waits; nil: it does not
 	aborted    *evidence.Approval  // who aborted it; nil: nobody did
+	told       []told              // what people were told, and what became of it
+	handoff    *told               // the last that is known of the handoff; nil: nothing
 	faults     map[string]*fault   // by name and what it is of
 	faulted    []string            // keys of faults, in order
 	chunks     []numbered[evidence.Chunk]
@@ -180,6 +182,8 @@ func (f *Facts) Add(e evidence.Event) {
 		f.breakers = append(f.breakers, said{numbered[evidence.Breaker]{e.N, e.Breaker}, t})
 	case e.Approval != nil:
 		f.addApproval(e.N, t, e.Approval)
+	case e.Message != nil:
+		f.addMessage(e.N, t, e.Message)
 	case e.Fault != nil:
 		f.addFault(e.N, t, e.Fault)
 	case e.Schema != nil:

@@ -30,6 +30,11 @@ const (
 	NoForbiddenMix     = "no forbidden mix of releases serves"
 	WithinCeiling      = "the rollback touches no more than its ceiling"
 	BreakerQuiet       = "the breaker stays closed"
+	FirstNotice        = "the first notice goes out in time"
+	UpdatesInTime      = "nobody waits too long for an update"
+	NoEarlyAllClear    = "there is no all-clear while anything is open"
+	MessagesArrive     = "everything that is told arrives"
+	HandedOver         = "the incident is handed over and accepted"
 )
 
 // The names of the assumptions.

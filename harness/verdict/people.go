@@ -24,6 +24,8 @@ func (f *Facts) addApproval(n int64, t tick, a *evidence.Approval) {
 			w.to = t
 			f.people, f.waiting = append(f.people, *w), nil
 		}
+	case evidence.ApprovalHanded, evidence.ApprovalAccepted, evidence.ApprovalDeclined, evidence.ApprovalLapsed:
+		f.handoff = &told{n: n, t: t, channel: a.By, event: a.Event, why: short(a.Why)}
 	case evidence.ApprovalAborted:
 		if f.aborted == nil {
 			f.aborted = a

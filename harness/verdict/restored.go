@@ -50,6 +50,26 @@ func (f *Facts) state(now evidence.Offset, whole bool) State {
 	return s
 }
 
+// Open says in plain sentences what is not as it was before, or not known, at this instant: of users in the two seconds
+// before it. None: all that observation can see is as before, since whenever.
+func (f *Facts) Open(now evidence.Offset) []string {
+	if f.run == nil {
+		return []string{"the drill has not begun"}
+	}
+	t := ticks(now)
+	w := f.watching(t)
+	if w == nil {
+		return []string{"it has not been decided to roll back"}
+	}
+	var open []string
+	for _, l := range w.missingAt(t) {
+		if !slices.Contains(open, l.stable) {
+			open = append(open, l.stable)
+		}
+	}
+	return open
+}
+
 // watch is what is needed to say from when service was as before. Candidates for that instant are half a second apart,
 // from the decision on; one is good when the whole stability window from it is.
 type watch struct {

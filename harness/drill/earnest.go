@@ -176,8 +176,19 @@ func (e *Earnest) open() (ended func() error, err error) {
 		return nil, err
 	}
 	e.state = filepath.Join(filepath.Dir(register), "rollbacks", s.Name)
-	if err := errors.Join(os.MkdirAll(e.state, 0o700), os.MkdirAll(e.Set, 0o755)); err != nil {
+	if err := errors.Join(os.MkdirAll(e.state, 0o700), os.MkdirAll(filepath.Dir(e.Set), 0o755)); err != nil {
 		return nil, err
+	}
+	// Two may begin in the same second: each has a folder of its own.
+	for set, n := e.Set, 2; ; n++ {
+		err := os.Mkdir(e.Set, 0o755)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return nil, err
+		}
+		e.Set = fmt.Sprintf("%s-%d", set, n)
 	}
 	began := time.Now()
 	if e.log, err = evidence.Create(filepath.Join(e.Set, evidence.File), began); err != nil {

@@ -26,6 +26,12 @@ var checks = map[string]struct {
 	"unblocked":             {unblocked, 15 * time.Second},
 	"dependants":            {dependants, 2 * time.Minute},
 	"artefact":              {artefact, 2 * time.Minute},
+	"revision":              {revision, 30 * time.Second},
+	"kubectl":               {kubectl, 15 * time.Second},
+	"lag":                   {lag, 10 * time.Second},
+	"backup":                {backup, 30 * time.Second},
+	"space":                 {space, 30 * time.Second},
+	"command":               {printed, 30 * time.Second},
 	"every instance serves": {serves, 30 * time.Second},
 	"journey":               {journey, 30 * time.Second},
 }

@@ -30,7 +30,7 @@ const LeaseExpiry = 15 * time.Second
 
 // How long is waited for the database of the lease, and for an old holder's sessions to be gone.
 const (
-	leaseWithin = 5 * time.Second
+	leaseWithin = 10 * time.Second
 	drainWithin = 20 * time.Second
 )
 
@@ -73,8 +73,8 @@ func (r *Runner) leaseConfig() (*pgx.ConnConfig, error) {
 	config.ConnectTimeout = leaseWithin
 	config.DialFunc = r.dial()
 	config.RuntimeParams["application_name"] = "backout lease"
-	config.RuntimeParams["lock_timeout"] = "4000"
-	config.RuntimeParams["statement_timeout"] = "4500"
+	config.RuntimeParams["lock_timeout"] = "8000"
+	config.RuntimeParams["statement_timeout"] = "9000"
 	config.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
 	return config, nil
 }

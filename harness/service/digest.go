@@ -42,6 +42,9 @@ func (r *Release) Files(p *Plan) []string {
 		for _, step := range p.Steps {
 			commands = append(commands, step.Run)
 		}
+		for _, c := range slices.Concat(p.Before, p.After) {
+			commands = append(commands, c.run())
+		}
 		if p.Sabotage != nil {
 			commands = append(commands, p.Sabotage.Shown)
 		}

@@ -115,6 +115,12 @@ func (r *Release) Hosts(p *Plan) error {
 	}
 	if p != nil {
 		commands(p.Path, p.Steps)
+		for _, c := range slices.Concat(p.Before, p.After) {
+			if run := c.run(); run != "" {
+				look(p.Path, c.Line, run)
+				texts = append(texts, run)
+			}
+		}
 		variables(p.Path, p.Env)
 		if p.Sabotage != nil {
 			look(p.Path, placeOf(p.Path, "shown"), p.Sabotage.Shown)

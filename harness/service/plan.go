@@ -174,8 +174,8 @@ func sabotage(v *value, tells bool) *Sabotage {
 
 // checkKeys are the checks by the part of a plan where they stand.
 var checkKeys = map[string][]string{
-	"before": {"database", "unblocked", "dependants", "artefact"},
-	"after":  {"every instance serves", "journey"},
+	"before": {"database", "unblocked", "dependants", "artefact", "revision", "kubectl", "lag", "backup", "space"},
+	"after":  {"every instance serves", "journey", "command"},
 }
 
 // checks reads a plan's pre-checks or validations; order is that of the names in its env.
@@ -237,6 +237,18 @@ func checks(v *value, part string, p *Plan, order []string) []Check {
 			}
 		case "artefact":
 			c.Artefact = k.release(s)
+		case "revision":
+			c.Revision = question(k.value, false)
+		case "kubectl":
+			c.Kubectl = kubectl(k.value)
+		case "lag":
+			c.Lag = lag(k.value, p, order)
+		case "backup":
+			c.Backup = backup(k.value)
+		case "space":
+			c.Space = space(k.value)
+		case "command":
+			c.Command = question(k.value, true)
 		case "every instance serves":
 			if c.Serves = k.release(s); s.Instances == 0 {
 				k.key.wrong("expected run in service.yaml beside every instance serves, since a schema alone has no instances, found none")

@@ -328,6 +328,12 @@ type Check struct {
 	Artefact   string        // a release: its artefact is present
 	Serves     string        // every instance serves this release
 	Journey    string        // this journey succeeds
+	Revision   *Question     // the target is there, and the one that is meant
+	Kubectl    *Kubectl      // the right cluster and namespace
+	Lag        *Lag          // readers of the database are near enough
+	Backup     *Backup       // there is one, and it is young enough
+	Space      *Space        // there is room for the way back
+	Command    *Question     // of validations: a command prints what it must
 	Within     time.Duration // of validations, 30 s unless stated
 }
 

@@ -27,10 +27,11 @@ func (c Check) Words() string {
 	case c.Journey != "":
 		return "the journey " + c.Journey + " succeeds"
 	}
-	return "nothing"
+	_, words := c.asked()
+	return words
 }
 
-// Kind is the check's key in a plan: database, unblocked, dependants, artefact, every instance serves, journey.
+// Kind is the check's key in a plan: database, unblocked, dependants, artefact, every instance serves, journey, and those of asked.
 func (c Check) Kind() string {
 	switch {
 	case c.Database != nil:
@@ -46,7 +47,8 @@ func (c Check) Kind() string {
 	case c.Journey != "":
 		return "journey"
 	}
-	return ""
+	kind, _ := c.asked()
+	return kind
 }
 
 // Evidence is what judging needs to know of the service.

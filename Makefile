@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers drill-kind test test-kind bench bench-containers bench-kind lint build tools doctor clean sample sample-history
+.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers drill-kind test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -171,6 +171,9 @@ bench-containers: build tools images ## measure containers beside scripts that d
 
 bench-kind: build tools tools-kubernetes ## measure kubectl rollout undo by Backout beside the bare commands
 	$(BENCH) -bench 'BesideTheBareScript/kind' ./harness/drill
+
+runbooks: build ## write the runbooks of the sample's plans anew, each beside its plan
+	@backout runbook --write fixtures/services/*/releases/*/rollback*.yaml
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l harness scenarios fixtures)" || { gofmt -l harness scenarios fixtures; exit 1; }

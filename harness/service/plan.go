@@ -108,6 +108,7 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 	}
 	var order []string
 	p.Env, order = env(o.get("env"))
+	p.EnvLine = o.get("env").line()
 	p.Sabotage = sabotage(o.get("sabotage"))
 	p.Steps = steps(o.must("steps", "the commands, in order"), true)
 	p.Before = checks(o.get("before"), "before", p, order)

@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-lock drill-kind test test-kind bench bench-containers bench-kind lint build tools doctor clean sample sample-history
+.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock drill-kind test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -151,7 +151,7 @@ test: doctor ## the tests
 	go test -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other
 	go test -parallel 2 -timeout 40m ./harness/cmd/backout # real drills, which mostly wait
 	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
-	@for target in FuzzRead:./harness/service FuzzRead:./harness/evidence FuzzDecodeLine:./harness/evidence FuzzFeature:./scenarios; do \
+	@for target in FuzzRead:./harness/service FuzzRead:./harness/evidence FuzzDecodeLine:./harness/evidence FuzzSQL:./harness/lint FuzzFeature:./scenarios; do \
 		go test -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime 5s "$${target#*:}" || exit $$?; done # nothing panics, whatever is read
 
 test-kind: doctor tools-kubernetes tools-argocd ## the tests that need a cluster of kind
@@ -178,6 +178,9 @@ bench-containers: build tools images ## measure containers beside scripts that d
 
 bench-kind: build tools tools-kubernetes ## measure kubectl rollout undo by Backout beside the bare commands
 	$(BENCH) -bench 'BesideTheBareScript/kind' ./harness/drill
+
+runbooks: build ## write the runbooks of the sample's plans anew, each beside its plan
+	@backout runbook --write fixtures/services/*/releases/*/rollback*.yaml
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l harness scenarios fixtures)" || { gofmt -l harness scenarios fixtures; exit 1; }

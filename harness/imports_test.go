@@ -37,6 +37,8 @@ var floors = []string{
 	"backout/harness/fault",
 	"backout/harness/postgres",
 	"backout/harness/cache",
+	"backout/harness/lint",
+	"backout/harness/runbook",
 	"backout/harness/service",
 	"backout/harness/history",
 	"backout/harness/report",

@@ -22,3 +22,6 @@ func Percent(share float64) string { return percent(share) }
 
 // Escape is text on one line for Markdown and for the HTML in it, so that nothing in it is read as either.
 func Escape(s string) string { return md(s) }
+
+// Fenced is text as a block of code of Markdown, without what would make a command look like another one.
+func Fenced(s string) string { return fenced(text(s)) }

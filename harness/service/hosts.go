@@ -53,19 +53,36 @@ var (
 	address6     = regexp.MustCompile(`(?:^|[\s"'=\[])([0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F:.]*)(?:$|[\s"'/\]])`)
 )
 
+// Foreign is a host that a file names and may not.
+type Foreign struct {
+	Path string
+	Line int
+	Host string
+}
+
 // Hosts says which hosts a plan, a rollout or the service's own commands and variables name that they may not: each with
-// file and line. Allowed are this machine and what service.yaml's `allow` names. Looked at are the commands, the variables
-// that they get, and the programs and SQL files beside the release and the service that they name, and those that these
-// name; comments are left out. What a program opens by itself is not seen.
+// file and line.
 func (r *Release) Hosts(p *Plan) error {
 	var wrong []error
+	for _, f := range r.Foreign(p) {
+		wrong = append(wrong, fmt.Errorf("%s:%d: expected no other host than this machine, found %q: a drill touches only what it provisions; name it under `allow` in %s if that is meant",
+			f.Path, f.Line, f.Host, r.Service.Path))
+	}
+	return errors.Join(wrong...)
+}
+
+// Foreign are the hosts that a plan, a rollout or the service's own commands and variables name that they may not. Allowed
+// are this machine and what service.yaml's `allow` names. Looked at are the commands, the variables that they get, and the
+// programs and SQL files beside the release and the service that they name, and those that these name; comments are left
+// out. What a program opens by itself is not seen.
+func (r *Release) Foreign(p *Plan) []Foreign {
+	var wrong []Foreign
 	s := r.Service
 	look := func(path string, first int, text string) {
 		for n, line := range logical(text, strings.HasSuffix(path, ".sql")) {
 			for _, host := range hostsIn(line) {
 				if !here(host) && !slices.Contains(s.Allow, host) {
-					wrong = append(wrong, fmt.Errorf("%s:%d: expected no other host than this machine, found %q: a drill touches only what it provisions; name it under `allow` in %s if that is meant",
-						path, first+n, host, s.Path))
+					wrong = append(wrong, Foreign{path, first + n, host})
 				}
 			}
 		}
@@ -132,7 +149,7 @@ func (r *Release) Hosts(p *Plan) error {
 			look(file, 1, text)
 		}
 	}
-	return errors.Join(wrong...)
+	return wrong
 }
 
 // Unlisted are the hosts that a text names, such as the value of a variable, and that are neither this machine nor under

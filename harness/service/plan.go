@@ -137,6 +137,7 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 	}
 	var order []string
 	p.Env, order = env(o.get("env"))
+	p.EnvLine = o.get("env").line()
 	p.Ceiling = ceiling(o.get("ceiling"), p, order)
 	p.Communication = communication(o.get("communication"), r.Service)
 	p.Sabotage = sabotage(o.get("sabotage"), o.get("communication") != nil)

@@ -295,6 +295,7 @@ type Plan struct {
 	Ceiling  *Ceiling          // the most that it may touch before people are asked; nil: no limit
 	Schema   int64             // target schema when it is not the baseline
 	Env      map[string]string // the script's name -> what the environment hands out
+	EnvLine  int               // where it stands; 0: nowhere
 	Before   []Check
 	Steps    []Step
 	After    []Check

@@ -79,7 +79,7 @@ Over several drills 3 beats 1 beats 2 beats 0.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), controlsCommand(), planCommand(), judgeCommand(), reportCommand(), evidenceCommand(), historyCommand(), gateCommand(), reviewCommand(), recordCommand(), doctorCommand(), cleanCommand(), rbacCommand(), schemaCommand(), initCommand(), standInCommand(), controlCommand(), gatewayCommand())
+	root.AddCommand(runCommand(), controlsCommand(), planCommand(), judgeCommand(), reportCommand(), evidenceCommand(), historyCommand(), gateCommand(), reviewCommand(), recordCommand(), doctorCommand(), cleanCommand(), rbacCommand(), schemaCommand(), initCommand(), runbookCommand(), lintCommand(), standInCommand(), controlCommand(), gatewayCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(append(orderCommands(), serveCommand(), rollbackCommand())...)
 	return root

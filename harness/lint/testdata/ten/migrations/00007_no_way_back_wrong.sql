@@ -1,0 +1,3 @@
+-- +goose Up
+DROP TABLE currencies;
+VACUUM FULL orders;

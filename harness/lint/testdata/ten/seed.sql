@@ -1,0 +1,1 @@
+select :rows_orders;

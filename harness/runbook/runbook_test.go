@@ -1,0 +1,139 @@
+package runbook_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"backout/harness/runbook"
+	"backout/harness/service"
+)
+
+var update = flag.Bool("update", false, "write the runbooks of the sample system anew, as `make runbooks` does")
+
+// The runbook beside each plan of the sample system is what the plan gives.
+func TestRunbooksOfTheSampleAreWhatTheirPlansGive(t *testing.T) {
+	plans, err := filepath.Glob("../../fixtures/services/*/releases/*/rollback*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plans) < 50 {
+		t.Fatalf("found %d plans only: the search is broken", len(plans))
+	}
+	for _, path := range plans {
+		want := text(t, path)
+		page := strings.TrimSuffix(path, ".yaml") + ".md"
+		if *update {
+			if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		have, err := os.ReadFile(page)
+		if err != nil || string(have) != want {
+			t.Errorf("%s is not what its plan gives (%v): make runbooks", page, err)
+		}
+	}
+}
+
+func text(t *testing.T, path string) string {
+	t.Helper()
+	p, err := service.PlanAt(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := runbook.Of(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return written(t, b)
+}
+
+func written(t *testing.T, b runbook.Book) string {
+	t.Helper()
+	var out strings.Builder
+	if err := b.Markdown(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// plan is one that nobody wrote down.
+func plan(steps ...service.Step) *service.Plan {
+	s := &service.Service{Name: "web", Tier: "standard", Instances: 2, Ready: "/readyz", Header: "X-Release"}
+	for i := range steps {
+		if steps[i].Timeout == 0 {
+			steps[i].Timeout = 30 * time.Second
+		}
+	}
+	return &service.Plan{Release: &service.Release{Service: s, Name: "v2", KnownBad: "it is slow"}, Name: "go back", Path: "rollback.yaml", From: "v2", To: "v1", Steps: steps}
+}
+
+// What to do when a step fails follows from `again`, from the steps around it, and from the lock.
+func TestWhatToDoWhenAStepFails(t *testing.T) {
+	safe, refuse := service.Step{Name: "safe one", Run: "true", Again: "safe"}, service.Step{Name: "grave one", Run: `goose -dir migrations postgres "$DB" down-to 4`, Again: "refuse"}
+	for name, c := range map[string]struct {
+		steps     []service.Step
+		step      int
+		want, not []string
+	}{
+		"safe, the only one": {[]service.Step{safe}, 1,
+			[]string{"Keep the lock", "It may be run again as it is", "If it fails a second time, stop", "No step before it has changed anything", "It is the last step"},
+			[]string{"Do not run it again", "Do not go on"}},
+		"refuse, the first of three": {[]service.Step{refuse, safe, safe}, 1,
+			[]string{"Do not run it again", "`goose -dir migrations postgres \"$DB\" status` shows how far it came", "Do not go on to what rests on it: 2 (safe one), 3 (safe one)"},
+			[]string{"It may be run again", "It is the last step"}},
+		"the second of two": {[]service.Step{safe, refuse}, 2, []string{"Step 1 has been done and stays done: safe one"}, []string{"No step before it"}},
+		"the third":         {[]service.Step{safe, safe, refuse}, 3, []string{"Steps 1 to 2 have been done"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, section, found := strings.Cut(written(t, runbook.Book{Plan: plan(c.steps...)}), "### Step "+string(rune('0'+c.step)))
+			section, _, _ = strings.Cut(section, "\n##")
+			if !found {
+				t.Fatal("expected a section for the step, found none")
+			}
+			for _, w := range c.want {
+				if !strings.Contains(section, w) {
+					t.Errorf("expected %q in:\n%s", w, section)
+				}
+			}
+			for _, n := range c.not {
+				if strings.Contains(section, n) {
+					t.Errorf("expected no %q in:\n%s", n, section)
+				}
+			}
+		})
+	}
+}
+
+// What a plan says cannot become Markdown or HTML of the page, and nothing in a command can end its block.
+func TestWhatAPlanSaysIsNotRead(t *testing.T) {
+	p := plan(service.Step{Name: "<script>*bold*", Run: "echo '```'\necho \u202egnp", Again: "safe", Output: "a`b"})
+	p.Name = "<b>bold</b>"
+	page := written(t, runbook.Book{Plan: p})
+	for _, not := range []string{"<script>", "<b>", "\u202e", " *bold*"} {
+		if strings.Contains(page, not) {
+			t.Errorf("expected no %q in:\n%s", not, page)
+		}
+	}
+	if !strings.Contains(page, "````\necho '```'\n") {
+		t.Errorf("expected a longer fence around a command with one, found:\n%s", page)
+	}
+}
+
+// A plan that is wrong on purpose does not look like one to follow; approvals and what a plan lacks are said.
+func TestWhatIsSaidOfAPlan(t *testing.T) {
+	p := plan(service.Step{Name: "one", Run: "true", Again: "safe", Expires: 10 * time.Minute})
+	page := written(t, runbook.Book{Plan: p})
+	for _, want := range []string{"The plan states none.", "until somebody has looked, nothing says that service is back", "Before step 1: a person who approves it", "within 10 min"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("expected %q in:\n%s", want, page)
+		}
+	}
+	p.Sabotage = &service.Sabotage{What: "it does nothing"}
+	if page := written(t, runbook.Book{Plan: p}); !strings.Contains(page, "wrong on purpose, for a control: it does nothing") {
+		t.Errorf("expected the sabotage, found:\n%s", page)
+	}
+}

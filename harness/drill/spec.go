@@ -259,7 +259,7 @@ func (s *Spec) Lines(o Options) []string {
 		say("pre-check   %s", c.Words())
 	}
 	if c := s.Plan.Ceiling; c != nil {
-		say("ceiling     %s; beyond it a person is asked within %s, or the plan stops", ceilingText(s.Plan.Evidence().Ceiling), c.Within)
+		say("ceiling     %s; beyond it a person is asked within %s, or the plan stops", c, c.Within)
 	}
 	if a := s.Plan.Approval; a != nil && a.Words() != "" {
 		say("approval    %s%s", a.Words(), s.players())
@@ -408,19 +408,6 @@ func dependantText(dependants []*service.Service) string {
 		return ""
 	}
 	return "; " + strings.Join(names, ", ")
-}
-
-// ceilingText is the most that a plan may touch, in words.
-func ceilingText(most map[string]float64) string {
-	var parts []string
-	for _, of := range slices.Sorted(maps.Keys(most)) {
-		if of == "traffic" {
-			parts = append(parts, fmt.Sprintf("%g %% of the traffic", 100*most[of]))
-		} else {
-			parts = append(parts, fmt.Sprintf("%g %s", most[of], of))
-		}
-	}
-	return "at most " + strings.Join(parts, ", ")
 }
 
 func oneLine(command string) string { return strings.Join(strings.Fields(command), " ") }

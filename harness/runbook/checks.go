@@ -50,6 +50,28 @@ func (b Book) asks(c service.Check) []ask {
 		return []ask{{fmt.Sprintf(`curl -fsS -o /dev/null -D - http://ADDRESS%s | grep -i '^%s:'`, s.Ready, s.Header),
 			fmt.Sprintf("For each of the %d instances by itself, not through what stands in front of them. Expected within %s: %s.",
 				s.Instances, spoken(c.Within), tick(s.Header+": "+c.Serves))}}
+	case "revision":
+		return []ask{{c.Revision.Run, "Expected: " + tick(c.Revision.Is) + "."}}
+	case "kubectl":
+		return []ask{{"kubectl config current-context; kubectl config view --minify -o 'jsonpath={..namespace}'",
+			fmt.Sprintf("Expected: %s and %s; where nothing is shown for the namespace, it is `default`.", tick(c.Kubectl.Context), tick(c.Kubectl.Namespace))}}
+	case "lag":
+		return []ask{{fmt.Sprintf(`psql -XAtd "$%s" -c 'select slot_name, active, pg_wal_lsn_diff(pg_current_wal_lsn(), coalesce(confirmed_flush_lsn, restart_lsn)) from pg_replication_slots where not temporary'`, c.Lag.URL),
+			fmt.Sprintf("Expected: each line has `t` in its middle and less than %d at its end.", c.Lag.Below)}}
+	case "backup":
+		command := c.Backup.Run
+		if command == "" {
+			command = "ls -lt --time-style=full-iso -- " + c.Backup.File + " | head -n 1"
+		}
+		return []ask{{command, fmt.Sprintf("Expected: a time that is less than %s ago.", spoken(c.Backup.Within))}}
+	case "space":
+		command := c.Space.Run
+		if command == "" {
+			command = "df --output=avail -B1 -- " + c.Space.Path
+		}
+		return []ask{{command, fmt.Sprintf("Expected: at least %d bytes.", c.Space.AtLeast)}}
+	case "command":
+		return []ask{{c.Command.Run, fmt.Sprintf("Expected within %s: it has printed what matches %s.", spoken(c.Within), tick(c.Command.Output))}}
 	case "journey":
 		return []ask{{"", fmt.Sprintf("As a user, where users come in. Expected within %s:\n\n%s", spoken(c.Within), requests(s, c.Journey))}}
 	}

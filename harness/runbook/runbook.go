@@ -116,6 +116,9 @@ func (b Book) head(t *strings.Builder) {
 	for _, step := range p.Steps {
 		longest += step.Timeout
 	}
+	if p.Ceiling != nil {
+		row("May touch", md(p.Ceiling.String())+"; before it goes beyond, a person other than you allows it within "+spoken(p.Ceiling.Within)+", or it stops")
+	}
 	row("Steps", fmt.Sprintf("%d, at most %s if each uses its time up", len(p.Steps), spoken(longest)))
 	t.WriteString("\n")
 }
@@ -129,10 +132,17 @@ func (b Book) whom(t *strings.Builder) {
 	for _, d := range s.Dependants {
 		item(t, "Before the first step and at the end: whoever runs %s, which depends on %s.", md(d), md(s.Name))
 	}
+	if a := p.Approval; a != nil && a.Words() != "" {
+		item(t, "Before the first step: %s.", md(a.Words()))
+	}
 	for i, step := range p.Steps {
 		if step.Expires > 0 {
 			item(t, "Before step %d: a person who approves it and is not you. Without approval within %s the plan stops there.", i+1, spoken(step.Expires))
 		}
+	}
+	if told := p.Told(); len(told.Channels) > 0 {
+		item(t, "The stakeholders' channel: the first notice within %s of the decision, with scope and impact; then at least every %s, also when there is nothing new; "+
+			"the final word when service has been stable for %s.", spoken(told.FirstNotice), spoken(told.Updates), spoken(told.Stable))
 	}
 	item(t, "After each step: the incident's channel, with the step's number and what it printed.")
 	item(t, "When a step fails: the incident's channel at once, before anything is tried.")
@@ -334,8 +344,12 @@ func (b Book) after(t *strings.Builder) {
 }
 
 func (b Book) close(t *strings.Builder) {
+	p := b.Plan
 	line(t, "## Close")
 	line(t, "Give the lock back, and tell those named above, with what is left open.")
+	if told := p.Told(); told.Receiver != "" {
+		line(t, "Hand the incident over to %s, with this page as it was filled in. It is not resolved before it is accepted, within %s.", md(told.Receiver), spoken(told.Accepts))
+	}
 	code(t, "rm -f "+LockFile+"; exec 9>&-")
 }
 

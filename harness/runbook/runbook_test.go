@@ -137,3 +137,31 @@ func TestWhatIsSaidOfAPlan(t *testing.T) {
 		t.Errorf("expected the sabotage, found:\n%s", page)
 	}
 }
+
+// Guardrails and whom to tell stand in the runbook as the plan states them, and each kind of check has something to paste.
+func TestGuardrailsAndChecksAreTold(t *testing.T) {
+	p := plan(service.Step{Name: "one", Run: "true", Again: "safe"})
+	p.Approval = &service.Approval{How: service.Hybrid, Within: 2 * time.Minute, Two: true}
+	p.Ceiling = &service.Ceiling{Instances: 1, Traffic: 0.5, Within: time.Minute}
+	p.Communication = service.Communication{Channels: map[string][]service.Transport{service.ChannelStakeholders: {{Env: "HOOK"}}}, Receiver: "the team of web"}
+	p.Before = []service.Check{
+		{Revision: &service.Question{Run: "kubectl rollout history deployment/web", Is: "3"}},
+		{Kubectl: &service.Kubectl{Context: "production-eu", Namespace: "web"}},
+		{Lag: &service.Lag{Below: 16 << 20, URL: "PRIMARY"}},
+		{Backup: &service.Backup{File: "/backup/*.dump", Within: 24 * time.Hour}},
+		{Space: &service.Space{Path: "/var/lib/postgresql", AtLeast: 10 << 30}},
+	}
+	p.After = []service.Check{{Command: &service.Question{Run: "./smoke", Output: "all well"}, Within: 30 * time.Second}}
+	page := written(t, runbook.Book{Plan: p})
+	for _, want := range []string{
+		"what was detected starts it, and a second person, who has proved who it is, confirms within 2m0s, or the plan stops",
+		"at most 1 instances, 50 % of the traffic; before it goes beyond, a person other than you allows it within 60 s",
+		"The stakeholders' channel: the first notice within 5 min", "Hand the incident over to the team of web",
+		"kubectl rollout history deployment/web", "Expected: `3`.", "kubectl config current-context", "`production-eu` and `web`",
+		`psql -XAtd "$PRIMARY" -c 'select slot_name`, "ls -lt --time-style=full-iso -- /backup/*.dump", "df --output=avail -B1 -- /var/lib/postgresql", "./smoke",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("expected %q in:\n%s", want, page)
+		}
+	}
+}

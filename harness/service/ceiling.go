@@ -1,6 +1,10 @@
 package service
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Ceiling is the most that a plan may touch before people are asked.
 type Ceiling struct {
@@ -24,6 +28,20 @@ func (c *Ceiling) Word() string {
 		return "pods"
 	}
 	return "instances"
+}
+
+// String is the most that a plan may touch, in words.
+func (c *Ceiling) String() string {
+	var parts []string
+	most := c.evidence()
+	for _, of := range c.Words() {
+		if of == "traffic" {
+			parts = append(parts, fmt.Sprintf("%g %% of the traffic", 100*most[of]))
+		} else {
+			parts = append(parts, fmt.Sprintf("%g %s", most[of], of))
+		}
+	}
+	return "at most " + strings.Join(parts, ", ")
 }
 
 // Words are what it limits.

@@ -65,6 +65,16 @@ func then() []Sentence {
 			verdict.NodesHoldSameRows,
 			verdict.FrozenUnchanged),
 		promise(`every node has the schema of before`, verdict.NodesHaveSchema),
+		sentence(`every node has the schema that the plan states and the data of before`, func(d *draft, _ []string) error {
+			if d.Plan == nil || d.Plan.Schema == 0 {
+				return fmt.Errorf("no plan states a schema: write schema: N into the plan, the number of the migration up to which nodes stay, or say: every node has the schema and the data of before")
+			}
+			text := "every node has the schema that the plan states and the data of before"
+			for _, check := range []string{verdict.NodesHaveSchema, verdict.NodesHoldSameRows, verdict.FrozenUnchanged} {
+				d.promise(evidence.Promise{Check: check, Text: text})
+			}
+			return nil
+		}, nil),
 		promise(`rows that nobody touched are unchanged`, verdict.FrozenUnchanged),
 		promise(`every instance serves the target release`, verdict.InstancesServe),
 		sentence(`the rollback touches no more than its ceiling`, func(d *draft, _ []string) error {

@@ -69,7 +69,8 @@ type Environment interface {
 	Caches() map[string]string
 
 	// Variables is what a plan's env may name: DATABASE_URL, DATABASE_URL_STREAMING, DATABASE_URL_LOGICAL, each also with
-	// ADMIN_ before it for the superuser, and the names that caches have in service.yaml, such as CACHE_URL.
+	// ADMIN_ before it for the superuser, the names that caches have in service.yaml, such as CACHE_URL, and URL_NAME, where users
+	// reach a dependant.
 	// The values are secret where they hold a password.
 	Variables() map[string]string
 

@@ -80,8 +80,8 @@ func (r *Release) Files(p *Plan) []string {
 }
 
 // RollbackFiles is what the rollback itself rests on, each a file: the plan, the scripts and folders that its steps name
-// and what these name, and the migrations up to the release's number. A later migration is not among them, so that it
-// makes no drill of this plan stale.
+// and what these name, and the migrations up to the release's number, or up to the schema that the plan states where that
+// is higher, as of a forward fix. A later migration is not among them, so that it makes no drill of this plan stale.
 func (r *Release) RollbackFiles(p *Plan) ([]string, error) {
 	s := r.Service
 	migrations := []string{filepath.Join(r.Dir, "migrations")}
@@ -110,7 +110,7 @@ func (r *Release) RollbackFiles(p *Plan) ([]string, error) {
 			if err != nil || entry.IsDir() {
 				return err
 			}
-			if n, is := migration(path); slices.Contains(migrations, filepath.Dir(path)) && (!is || n > r.MigrateTo) {
+			if n, is := migration(path); slices.Contains(migrations, filepath.Dir(path)) && (!is || n > max(r.MigrateTo, p.Schema)) {
 				return nil
 			}
 			files = append(files, path)

@@ -74,6 +74,7 @@ func diagnose(ctx context.Context, postgresDir string) []diagnosis {
 	for _, tool := range []struct{ name, mend, why string }{
 		{"goose", "make tools   (or: go install github.com/pressly/goose/v3/cmd/goose@v3.29.0)", "plans that run goose"},
 		{"psql", "apt-get install postgresql-client", "plans that run SQL files"},
+		{"curl", "apt-get install curl", "plans of the sample that change a flag"},
 		{"go", "apt-get install golang   (1.26 or newer, from go.dev)", "building the sample services"},
 		{"git", "apt-get install git", "building the sample releases from their patches"},
 	} {

@@ -222,6 +222,11 @@ func (w Wiring) Variables(nodes []string) map[string]string {
 	if of == nil || w.Ports == nil {
 		return vars
 	}
+	for _, name := range of.Dependants {
+		if url := w.URLs[name]; url != "" {
+			vars["URL_"+strings.ToUpper(name)] = url
+		}
+	}
 	for name, url := range w.CacheURLs() {
 		vars[of.Caches[name].URL] = url
 	}

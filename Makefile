@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock drill-kind test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
+.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead drill-kind test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -145,6 +145,12 @@ show-8-breaker: ## how soon the breaker trips at five times the usual failures, 
 show-8-lock: ## 200 races of processes for the lease on rollbacks, and 50 holders killed at random moments
 	ROUNDS=200 go test -count 1 -run OneHoldsTheLease -v ./harness/rollback
 	ROUNDS=50 go test -count 1 -timeout 30m -run AHolderIsKilled -v ./harness/rollback
+
+show-8-resume: ## a plan's runner killed in the midst of each step and after each, and the plan resumed
+	go test -count 1 -timeout 20m -run RunnerIsKilled -v ./harness/cmd/backout
+
+show-8-overhead: ## what a step costs with guardrails, against the same step in a shell script, in rounds that take turns
+	ROUNDS=100 go test -count 1 -timeout 20m -run WhatAStepCosts -v ./harness/rollback
 
 test: doctor ## the tests
 	go vet ./...

@@ -107,7 +107,11 @@ func (e *Earnest) prepare() error {
 			wrong = append(wrong, fmt.Errorf("%s: expected the variable %s in your environment, found none: export %s=...", p.Path, name, name))
 			return
 		}
-		for _, host := range s.Unlisted(value) {
+		hosts, err := s.Unlisted(value)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: the variable %s: %w", p.Path, name, err))
+		}
+		for _, host := range hosts {
 			wrong = append(wrong, fmt.Errorf("%s: the variable %s leads to the host %q, which %s does not list: if a rollback of %s may reach it, add it to `allow` there", p.Path, name, host, s.Path, s.Name))
 		}
 		e.vars[name] = value
@@ -127,7 +131,11 @@ func (e *Earnest) prepare() error {
 	}
 	wrong = append(wrong, identified(p, e.vars), p.Release.Hosts(p))
 	for _, i := range e.At {
-		for _, host := range s.Unlisted(i.URL) {
+		hosts, err := s.Unlisted(i.URL)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("instance %s: %w", i.Name, err))
+		}
+		for _, host := range hosts {
 			wrong = append(wrong, fmt.Errorf("instance %s is on the host %q, which %s does not list under `allow`", i.Name, host, s.Path))
 		}
 	}
@@ -202,7 +210,7 @@ func (e *Earnest) open() (ended func() error, err error) {
 	for name, value := range e.vars {
 		if password := passwordOf(value); password != "" {
 			e.log.Hide(password)
-		} else if looksSecret(name) {
+		} else if looksSecret(name) || strings.Contains(value, "password=") {
 			e.log.Hide(value)
 		}
 	}

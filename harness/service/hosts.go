@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -152,15 +153,34 @@ func (r *Release) Foreign(p *Plan) []Foreign {
 	return wrong
 }
 
-// Unlisted are the hosts that a text names, such as the value of a variable, and that are neither this machine nor under
-// `allow` in service.yaml.
-func (s *Service) Unlisted(text string) (hosts []string) {
-	for _, host := range hostsIn(text) {
+// Unlisted are the hosts to which the value of a variable leads, and that are neither this machine nor under `allow` in
+// service.yaml. The error never shows the value, which may be secret.
+func (s *Service) Unlisted(value string) (hosts []string, err error) {
+	named := hostsIn(value)
+	if strings.Contains(value, "://") {
+		// Of a URL what stands before the last @ is no host, whatever it looks like.
+		u, err := url.Parse(value)
+		if err != nil {
+			return nil, errors.New("it cannot be read as a URL")
+		}
+		named = nil
+		for _, list := range append([]string{u.Host}, slices.Concat(u.Query()["host"], u.Query()["hostaddr"])...) {
+			for host := range strings.SplitSeq(list, ",") {
+				if name, _, err := net.SplitHostPort(host); err == nil {
+					host = name
+				}
+				if host = strings.Trim(host, "[]"); host != "" {
+					named = append(named, host)
+				}
+			}
+		}
+	}
+	for _, host := range named {
 		if !here(host) && !slices.Contains(s.Allow, host) {
 			hosts = append(hosts, host)
 		}
 	}
-	return hosts
+	return hosts, nil
 }
 
 // placeOf is the line of a file where a key stands first, or 1.

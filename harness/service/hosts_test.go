@@ -89,3 +89,24 @@ func TestTheHarnessReachesThisMachineOnly(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestOfAVariableOnlyHostsAreHosts(t *testing.T) {
+	s := &Service{Allow: []string{"db.example"}}
+	for _, test := range []struct{ value, unlisted, err string }{
+		{"postgres://u:p@127.0.0.1:5432/shop", "", ""},
+		{"postgres://u:p@db.example:5432/shop", "", ""},
+		{"postgres://u:p@db.production.example/shop", "db.production.example", ""},
+		{"postgres://u:pass@word@db.production.example/shop", "db.production.example", ""},
+		{"postgres://u:p@127.0.0.1,other.example:5433/shop", "other.example", ""},
+		{"postgres:///shop?host=other.example", "other.example", ""},
+		{"host=other.example dbname=shop password=secret", "other.example", ""},
+		{"http://[2001:db8::1]:80/", "2001:db8::1", ""},
+		{"postgres://u:p%@db.example/shop", "", "it cannot be read as a URL"},
+		{"/srv/shop", "", ""},
+	} {
+		hosts, err := s.Unlisted(test.value)
+		if strings.Join(hosts, " ") != test.unlisted || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
+			t.Errorf("%s: expected %q %q, found %q %v", test.value, test.unlisted, test.err, hosts, err)
+		}
+	}
+}

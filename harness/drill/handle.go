@@ -19,16 +19,18 @@ const (
 	Resume  = "resume"  // let it go on
 	Approve = "approve" // let the step run that asks for approval
 	Abort   = "abort"   // end it now: what runs is stopped, everything is removed, the verdict is inconclusive
+	Accept  = "accept"  // take over the incident that is handed over; the receiver alone can
+	Refuse  = "refuse"  // not take it over, with a reason
 )
 
 // OrderNames are all orders, in the order in which people see them.
-func OrderNames() []string { return []string{Resume, Pause, Abort, Approve} }
+func OrderNames() []string { return []string{Resume, Pause, Abort, Approve, Accept, Refuse} }
 
 // Order is one order, who gives it, and why.
 type Order struct {
-	Name string `json:"order"` // Pause, Resume, Approve or Abort
+	Name string `json:"order"` // Pause, Resume, Approve, Abort, Accept or Refuse
 	By   string `json:"by"`
-	Why  string `json:"why,omitempty"` // an abort needs it
+	Why  string `json:"why,omitempty"` // an abort and a refusal need it
 }
 
 // Handle is the one way to steer a running drill, for the terminal and the live page alike. Every order that is carried out
@@ -43,6 +45,7 @@ type Handle struct {
 	paused  *Order
 	waits   string // where it is held; empty: it runs
 	asked   *question
+	handed  *question // of the handoff: step names the receiver
 	aborted *Order
 	took    time.Duration // that people have taken until now
 	changed chan struct{} // closed at every change, and made anew
@@ -60,6 +63,7 @@ type State struct {
 	Paused *Order    `json:"paused,omitempty"` // the order that is in force
 	Waits  string    `json:"waits,omitempty"`  // before what it is held; empty while it runs on to the next place where it can
 	Asks   string    `json:"asks,omitempty"`   // the step that waits for approval
+	Hands  string    `json:"hands,omitempty"`  // to whom the incident is handed over, who has not answered
 	Until  time.Time `json:"until,omitzero"`   // when that expires
 	Over   bool      `json:"over,omitempty"`
 	// Cannot says of each order that cannot be given now why that is.
@@ -103,6 +107,9 @@ func (h *Handle) State() State {
 	if h.asked != nil {
 		s.Asks, s.Until = h.asked.step, h.asked.until
 	}
+	if h.handed != nil {
+		s.Hands, s.Until = h.handed.step, h.handed.until
+	}
 	for _, name := range OrderNames() {
 		if why := h.cannot(name); why != "" {
 			s.Cannot[name] = why
@@ -126,6 +133,8 @@ func (h *Handle) cannot(name string) string {
 		return "nothing is paused"
 	case name == Approve && h.asked == nil:
 		return "nothing waits for approval"
+	case (name == Accept || name == Refuse) && h.handed == nil:
+		return "nothing is handed over"
 	}
 	return ""
 }
@@ -141,6 +150,9 @@ func (h *Handle) Do(o Order) (said string, err error) {
 	}
 	if o.Name == Abort && o.Why == "" {
 		return "", errors.New("abort: expected a reason, since the verdict will name it, found none")
+	}
+	if o.Name == Refuse && o.Why == "" {
+		return "", errors.New("refuse: expected a reason, since whoever handed it over must know what is missing, found none")
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -177,6 +189,13 @@ func (h *Handle) Do(o Order) (said string, err error) {
 		said = "approved: " + h.asked.step
 		h.change()
 		return said, nil // the one who asked writes it, with the time that it took
+	case Accept, Refuse:
+		if o.By != h.handed.step {
+			return "", fmt.Errorf("cannot %s: it is handed over to %s, found %s", o.Name, h.handed.step, o.By)
+		}
+		h.handed.answer = &o
+		h.change()
+		return map[string]string{Accept: "accepted: the incident is yours, and resolved", Refuse: "refused: the incident is not resolved"}[o.Name], nil
 	case Abort:
 		h.aborted = &o
 		e.Event = evidence.ApprovalAborted

@@ -51,6 +51,12 @@ func (d *Drill) open() error {
 		}
 		d.log.Hide(secrets...)
 	}
+	ways, secrets, err := rollback.Transports(d.spec.Plan.Told(), d.spec.Service)
+	if err != nil {
+		return err
+	}
+	d.ways = ways
+	d.log.Hide(secrets...)
 	d.log.Tap(func(e evidence.Event) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -103,6 +109,9 @@ func (d *Drill) provision(ctx context.Context) error {
 	})
 	err := work.Wait()
 	if err != nil {
+		return err
+	}
+	if err := d.tellPeople(); err != nil {
 		return err
 	}
 	d.load, err = traffic.New(traffic.Config{

@@ -24,6 +24,10 @@ people kept it waiting.`),
 		orderCommand(drill.Abort, "End a running drill now, with a reason",
 			`What runs is stopped and everything that was started is removed. The drill is inconclusive, never a pass, and its report
 says who aborted it and why. A step that waits for approval is refused.`),
+		orderCommand(drill.Accept, "Take over the incident that a running drill hands over",
+			`Where service.yaml or the plan names a receiver, the drill hands over a checklist with evidence, handoff.md in its folder, when
+its audit is over, and waits. The incident is not resolved before the receiver accepts: --by must be the name that is stated.`),
+		orderCommand(drill.Refuse, "Refuse the incident that a running drill hands over, with a reason", ``),
 	}
 }
 
@@ -55,7 +59,7 @@ found by the register of this user on this machine. The order is evidence: who g
 		},
 	}
 	c.Flags().StringVar(&o.By, "by", userName(), "who orders it")
-	c.Flags().StringVar(&o.Why, "why", "", "the reason"+map[bool]string{true: "; an abort needs one"}[name == drill.Abort])
+	c.Flags().StringVar(&o.Why, "why", "", "the reason"+map[bool]string{true: "; it needs one"}[name == drill.Abort || name == drill.Refuse])
 	return c
 }
 

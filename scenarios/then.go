@@ -120,6 +120,32 @@ func then() []Sentence {
 			return nil
 		}, nil),
 
+		sentence(`the first notice goes out within {n} seconds`, func(d *draft, w []string) error {
+			return d.timed(verdict.FirstNotice, w[0], 1, "the first notice goes out within "+w[0]+" seconds")
+		}, nil),
+		promise(`the first notice goes out in time`, verdict.FirstNotice),
+		sentence(`nobody waits longer than {n} minutes for an update`, func(d *draft, w []string) error {
+			return d.timed(verdict.UpdatesInTime, w[0], 60, "nobody waits longer than "+w[0]+" minutes for an update")
+		}, nil),
+		promise(`there is no all-clear while anything is open`, verdict.NoEarlyAllClear),
+		sentence(`everything that is told arrives`, func(d *draft, _ []string) error {
+			if d.Plan == nil {
+				return fmt.Errorf("no plan is given yet: say first: When it is rolled back by its plan")
+			}
+			if len(d.Plan.Told().Channels) == 0 {
+				return fmt.Errorf("no channel has a transport, so nothing is sent: say communication: {channels: ...} in %s", d.Service.Path)
+			}
+			d.promise(evidence.Promise{Check: verdict.MessagesArrive, Text: verdict.MessagesArrive})
+			return nil
+		}, nil),
+		sentence(`{word} accepts the incident`, func(d *draft, w []string) error {
+			if d.Plan == nil || d.Plan.Told().Receiver != w[0] {
+				return fmt.Errorf("the incident is not handed over to %s: say communication: {handoff: {to: %s}} in service.yaml or the plan, and first: When it is rolled back by its plan", w[0], w[0])
+			}
+			d.promise(evidence.Promise{Check: verdict.HandedOver, Text: w[0] + " accepts the incident", Of: w[0]})
+			return nil
+		}, nil),
+
 		sentence(`the drill fails because {name}`, func(d *draft, w []string) error {
 			if !slices.Contains(verdict.Names(), w[0]) {
 				return fmt.Errorf("no check is called %q; the checks:\n    %s", w[0], strings.Join(verdict.Names(), "\n    "))
@@ -173,6 +199,19 @@ func (d *draft) breaker(p evidence.Promise) error {
 		return fmt.Errorf("%s has no breaker: say when it trips (breaker: {}, for the usual rules)", d.Service.Path)
 	}
 	d.promise(p)
+	return nil
+}
+
+// timed is a promise with a time.
+func (d *draft) timed(check, count string, seconds float64, text string) error {
+	n, err := number(count)
+	if err != nil {
+		return err
+	}
+	if n <= 0 {
+		return fmt.Errorf("expected a time above 0, found %s", count)
+	}
+	d.promise(evidence.Promise{Check: check, Text: text, Within: n * seconds})
 	return nil
 }
 

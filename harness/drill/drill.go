@@ -79,6 +79,8 @@ type Drill struct {
 	watching *observe.Observer
 	runner   *rollback.Runner
 	impact   *impact // what the rollback touches
+	people   *rollback.Messages
+	ways     []rollback.Transport // to people
 	clone    func(context.Context) (urls map[string]string, close func() error, err error)
 	cloning  sync.Mutex // guards clone: a second operator may ask for one too
 
@@ -182,7 +184,7 @@ func (d *Drill) RollBack(ctx context.Context) error {
 		if err := d.audit(ctx); err != nil {
 			return fmt.Errorf("audit: %w", err)
 		}
-		return nil
+		return d.handOver(ctx)
 	})
 }
 

@@ -24,16 +24,18 @@ const (
 	Resume  = "resume"  // let it go on
 	Approve = "approve" // let the step run that asks for approval
 	Abort   = "abort"   // end it now: what runs is stopped, everything is removed, the verdict is inconclusive
+	Accept  = "accept"  // take over the incident that is handed over; the receiver alone can
+	Refuse  = "refuse"  // not take it over, with a reason
 )
 
 // OrderNames are all orders, in the order in which people see them.
-func OrderNames() []string { return []string{Resume, Pause, Abort, Approve} }
+func OrderNames() []string { return []string{Resume, Pause, Abort, Approve, Accept, Refuse} }
 
 // Order is one order, who gives it, and why.
 type Order struct {
-	Name string `json:"order"` // Pause, Resume, Approve or Abort
+	Name string `json:"order"` // Pause, Resume, Approve, Abort, Accept or Refuse
 	By   string `json:"by"`
-	Why  string `json:"why,omitempty"` // an abort needs it
+	Why  string `json:"why,omitempty"` // an abort and a refusal need it
 	// An approval that a second person must give proves who gives it, by one of these.
 	Token     string `json:"token,omitempty"`
 	Signature []byte `json:"signature,omitempty"` // of Challenge, by the person's SSH key
@@ -52,6 +54,7 @@ type Handle struct {
 	paused  *Order
 	waits   string // where it is held; empty: it runs
 	asked   *question
+	handed  *question // of the handoff: step names the receiver
 	aborted *Order
 	took    time.Duration             // that people have taken until now
 	known   map[string]service.Person // who may approve where two must; see identify
@@ -72,6 +75,7 @@ type State struct {
 	Paused *Order    `json:"paused,omitempty"` // the order that is in force
 	Waits  string    `json:"waits,omitempty"`  // before what it is held; empty while it runs on to the next place where it can
 	Asks   string    `json:"asks,omitempty"`   // what waits for approval
+	Hands  string    `json:"hands,omitempty"`  // to whom the incident is handed over, who has not answered
 	Until  time.Time `json:"until,omitzero"`   // when that expires
 	Two    bool      `json:"two,omitempty"`    // who approves must prove who it is, and be another than who started it
 	Nonce  string    `json:"nonce,omitempty"`  // of the question, for Challenge
@@ -117,6 +121,9 @@ func (h *Handle) State() State {
 	if h.asked != nil {
 		s.Asks, s.Until, s.Two, s.Nonce = h.asked.For, h.asked.until, h.asked.Two, h.asked.nonce
 	}
+	if h.handed != nil {
+		s.Hands, s.Until = h.handed.For, h.handed.until
+	}
 	for _, name := range OrderNames() {
 		if why := h.cannot(name); why != "" {
 			s.Cannot[name] = why
@@ -140,6 +147,8 @@ func (h *Handle) cannot(name string) string {
 		return "nothing is paused"
 	case name == Approve && h.asked == nil:
 		return "nothing waits for approval"
+	case (name == Accept || name == Refuse) && h.handed == nil:
+		return "nothing is handed over"
 	}
 	return ""
 }
@@ -155,6 +164,9 @@ func (h *Handle) Do(o Order) (said string, err error) {
 	}
 	if o.Name == Abort && o.Why == "" {
 		return "", errors.New("abort: expected a reason, since the verdict will name it, found none")
+	}
+	if o.Name == Refuse && o.Why == "" {
+		return "", errors.New("refuse: expected a reason, since whoever handed it over must know what is missing, found none")
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -195,6 +207,13 @@ func (h *Handle) Do(o Order) (said string, err error) {
 		said = "approved: " + h.asked.For
 		h.change()
 		return said, nil // the one who asked writes it, with the time that it took
+	case Accept, Refuse:
+		if o.By != h.handed.For {
+			return "", fmt.Errorf("cannot %s: it is handed over to %s, found %s", o.Name, h.handed.For, o.By)
+		}
+		h.handed.answer = &o
+		h.change()
+		return map[string]string{Accept: "accepted: the incident is yours, and resolved", Refuse: "refused: the incident is not resolved"}[o.Name], nil
 	case Abort:
 		h.aborted = &o
 		e.Event = evidence.ApprovalAborted

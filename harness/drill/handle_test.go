@@ -138,6 +138,46 @@ func TestAStepAsksForApproval(t *testing.T) {
 	}
 }
 
+func TestAnIncidentIsHandedOver(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		within  time.Duration
+		order   *Order
+		said    string
+		written []string
+	}{
+		{"accepted", time.Minute, &Order{Name: Accept, By: "ada", Why: ""}, "accepted by ada", []string{"backout handed over ada 3 of 3", "ada accepted ada"}},
+		{"refused", time.Minute, &Order{Name: Refuse, By: "ada", Why: "one is open"}, "declined by ada: one is open", []string{"backout handed over ada 3 of 3", "ada declined ada one is open"}},
+		{"nobody answers", time.Millisecond, nil, "ada did not answer within 1ms", []string{"backout handed over ada 3 of 3", "backout lapsed ada"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, ctx, written := steered(t)
+			answered := make(chan string, 1)
+			go func() {
+				said, err := h.handOver(ctx, "ada", c.within, "3 of 3")
+				if err != nil {
+					said = err.Error()
+				}
+				answered <- said
+			}()
+			if c.order != nil {
+				waitFor(t, h, "being handed over", func(s State) bool { return s.Hands == "ada" })
+				if _, err := h.Do(Order{Name: Accept, By: "grace", Why: ""}); err == nil || !strings.Contains(err.Error(), "it is handed over to ada, found grace") {
+					t.Errorf("somebody else took it: %v", err)
+				}
+				order(t, h, *c.order)
+			}
+			if said := <-answered; said != c.said {
+				t.Errorf("expected %q, found %q", c.said, said)
+			}
+			if s := h.State(); s.Hands != "" {
+				t.Errorf("it is still handed over to %s", s.Hands)
+			}
+			same(t, written(), c.written...)
+		})
+	}
+}
+
 func TestOrdersThatCannotBe(t *testing.T) {
 	h, _, written := steered(t)
 	early := newHandle(nil, nil)
@@ -151,7 +191,9 @@ func TestOrdersThatCannotBe(t *testing.T) {
 		{h, Order{Name: Abort, By: "ada", Why: " \n"}, "abort: expected a reason"},
 		{h, Order{Name: Pause, By: " ", Why: ""}, "pause: expected the name of who orders it"},
 		{h, Order{Name: Pause, By: "backout", Why: ""}, "which stands for the harness itself"},
-		{h, Order{Name: "stop", By: "ada"}, `expected one of resume, pause, abort, approve, found "stop"`},
+		{h, Order{Name: "stop", By: "ada"}, `expected one of resume, pause, abort, approve, accept, refuse, found "stop"`},
+		{h, Order{Name: Accept, By: "ada", Why: ""}, "cannot accept: nothing is handed over"},
+		{h, Order{Name: Refuse, By: "ada", Why: ""}, "refuse: expected a reason"},
 		{early, Order{Name: Pause, By: "ada", Why: ""}, "cannot pause: the drill has not begun"},
 	} {
 		if _, err := c.h.Do(c.o); err == nil || !strings.Contains(err.Error(), c.want) {

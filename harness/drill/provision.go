@@ -58,6 +58,12 @@ func (d *Drill) open() error {
 	}
 	d.impact = newImpact(d.spec.Service.Name)
 	d.log.Tap(d.impact.see)
+	ways, secrets, err := rollback.Transports(d.spec.Plan.Told(), d.spec.Service)
+	if err != nil {
+		return err
+	}
+	d.ways = ways
+	d.log.Hide(secrets...)
 	d.log.Tap(func(e evidence.Event) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -117,6 +123,9 @@ func (d *Drill) provision(ctx context.Context) error {
 	})
 	err := work.Wait()
 	if err != nil {
+		return err
+	}
+	if err := d.tellPeople(); err != nil {
 		return err
 	}
 	d.load, err = traffic.New(traffic.Config{

@@ -49,7 +49,7 @@ func (d *Drill) rollBack(ctx context.Context) error {
 	if failed != nil && !errors.As(failed, new(*rollback.StepError)) && !errors.As(failed, new(*rollback.Refused)) {
 		return failed
 	}
-	if plan.Sabotage != nil {
+	if plan.Sabotage != nil && plan.Sabotage.Shown != "" {
 		sabotaged := make(chan struct{})
 		go func() { defer close(sabotaged); d.runner.Sabotage(ctx, plan) }()
 		d.sabotaged = sabotaged

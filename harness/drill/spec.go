@@ -149,11 +149,14 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Budget:      s.Budget,
 		Herd:        s.Herd,
 		Trips:       s.Trips,
-		Mutant:      s.Mutant,
-		Faults:      s.Faults,
-		Digests:     digests,
-		Rollback:    rests,
-		Machine:     machine(),
+
+		Communication: s.Plan.Told().Evidence(windows.Stability),
+
+		Mutant:   s.Mutant,
+		Faults:   s.Faults,
+		Digests:  digests,
+		Rollback: rests,
+		Machine:  machine(),
 	}
 	run.Starter, run.Approver = cmp.Or(s.Starter, o.By), s.Approver
 	if s.Repeat != "" {
@@ -295,6 +298,9 @@ func (s *Spec) Lines(o Options) []string {
 			h.Times, rate, h.Seconds, traffic.HerdInFlight(rate, traffic.DefaultTimeout), w.Stability)
 	}
 	say("audit       quiet point; ledger, frozen rows, fingerprints, schema, references, invariants, sequences, jobs, sessions, dependants")
+	for _, line := range people(s.Plan.Told().Evidence(w.Stability)) {
+		say("people      %s", line)
+	}
 	if b := s.Budget; b != nil {
 		say("budget      %d acknowledged writes may be lost: %s", b.Lost, b.Why)
 	}

@@ -88,8 +88,8 @@ func (s *Story) Due(now evidence.Offset, open func() []string) []Said {
 		case whole && !s.restored:
 			s.restored = true
 			all = append(all, s.stakeholders(now, evidence.TellsMilestone, "Service restored: users are served as before, %s after the decision.", span(float64(now-s.decided))),
-				s.stakeholders(now, evidence.TellsCompleted, "Rollback completed. Caution: residual effects may still show, such as stale cache entries, replication lag, queued or failed jobs, sessions that are refused. The final word comes after %s of stability; until then there is no all-clear.",
-					s.shortened(s.c.Stable)))
+				s.stakeholders(now, evidence.TellsCompleted, "Rollback completed. Caution: residual effects may still show, such as stale cache entries, replication lag, queued or failed jobs, sessions that are refused. The final word comes after %s; until then there is no all-clear.",
+					s.shortened(s.c.Stable, " of stability")))
 		case !whole && s.restored:
 			s.restored = false
 			all = append(all, s.stakeholders(now, evidence.TellsMilestone, "Not as before again: %s.", some(s.open)))
@@ -256,10 +256,10 @@ func (s *Story) firstNotice(t evidence.Offset, reason string) []Said {
 func (s *Story) tellFirst(t evidence.Offset, reason string) Said {
 	s.first = true
 	said := s.stakeholders(t, evidence.TellsFirst, "%s of %s is rolled back to %s (plan: %s, %s), because %s. Impact: %s. The next update comes within %s.",
-		s.run.Release.Name, s.run.Service.Name, s.run.Good, s.run.Plan.Name, count(len(s.run.Plan.Steps), "step"), reason, s.impact(), s.shortened(s.c.Updates))
+		s.run.Release.Name, s.run.Service.Name, s.run.Good, s.run.Plan.Name, count(len(s.run.Plan.Steps), "step"), reason, s.impact(), s.shortened(s.c.Updates, ""))
 	if s.decision == "" {
 		said = s.stakeholders(t, evidence.TellsFirst, "%s shows trouble since %s was deployed over %s: %s. Impact: %s. Whether to roll back is being decided. The next update comes within %s.",
-			s.run.Service.Name, s.run.Release.Name, s.run.Good, reason, s.impact(), s.shortened(s.c.Updates))
+			s.run.Service.Name, s.run.Release.Name, s.run.Good, reason, s.impact(), s.shortened(s.c.Updates, ""))
 	}
 	s.begin("since the first notice")
 	return said
@@ -270,8 +270,8 @@ func (s *Story) allClear(t evidence.Offset) Said {
 	if s.c.AllClear == service.TellAfterSteps {
 		return s.stakeholders(t, evidence.TellsAllClear, "All clear: %s is rolled back to %s.", s.run.Service.Name, s.run.Good)
 	}
-	return s.stakeholders(t, evidence.TellsAllClear, "All clear: %s serves %s as before since %s or longer, and nothing is open: no stale cache entry, no replication lag, no open or failed job, no session refused, as far as the service declares them.",
-		s.run.Service.Name, s.run.Good, s.shortened(s.c.Stable))
+	return s.stakeholders(t, evidence.TellsAllClear, "All clear: %s serves %s as before, for %s and longer, and nothing is open: no stale cache entry, no replication lag, no open or failed job, no session refused, as far as the service declares them.",
+		s.run.Service.Name, s.run.Good, s.shortened(s.c.Stable, ""))
 }
 
 // end is told when the run ends: people were told that something is wrong, so they are told how it stands.
@@ -394,11 +394,11 @@ func (s *Story) impact() string {
 }
 
 // shortened is an interval as it is stated, and as it is in this drill.
-func (s *Story) shortened(stated float64) string {
+func (s *Story) shortened(stated float64, of string) string {
 	if s.c.Shortened <= 1 {
-		return span(stated)
+		return span(stated) + of
 	}
-	return fmt.Sprintf("%s, shortened to %s in this drill", span(stated), span(stated/s.c.Shortened))
+	return fmt.Sprintf("%s%s, shortened to %s in this drill", span(stated), of, span(stated/s.c.Shortened))
 }
 
 func span(seconds float64) string {

@@ -108,7 +108,7 @@ func TestTheTemplate(t *testing.T) {
 			{t: 43, says: []string{"milestone", "completed"}},
 			{t: 50, k: clock(evidence.ClockQuietBegun, "")},
 			{t: 51, open: []string{"nobody comes"}},
-			{t: 60, k: clock(evidence.ClockAllClear, ""), says: []string{status, stake + "all clear: web: All clear: web serves v1 as before since 15 min or longer, and nothing is open"}},
+			{t: 60, k: clock(evidence.ClockAllClear, ""), says: []string{status, stake + "all clear: web: All clear: web serves v1 as before, for 15 min and longer, and nothing is open"}},
 			{t: 900},
 			{t: 901, k: &evidence.Phase{Name: "destroy"}},
 		}},

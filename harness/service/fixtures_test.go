@@ -10,7 +10,7 @@ const fixtures = "../../fixtures/services"
 
 // Everything that the fixtures hold loads: services, releases, plans.
 func TestFixtures(t *testing.T) {
-	for _, name := range []string{"shop", "billing", "stall", "kiosk", "stand", "nodewatch"} {
+	for _, name := range []string{"shop", "billing", "stall", "kiosk", "stand", "nodewatch", "ferry"} {
 		s, err := Find([]string{fixtures}, name)
 		if err != nil {
 			t.Error(err)

@@ -29,6 +29,10 @@ service.yaml; a name alone proves nothing.`),
 		orderCommand(drill.Abort, "End a running drill now, with a reason",
 			`What runs is stopped and everything that was started is removed. The drill is inconclusive, never a pass, and its report
 says who aborted it and why. A step that waits for approval is refused.`),
+		orderCommand(drill.Accept, "Take over the incident that a running drill hands over",
+			`Where service.yaml or the plan names a receiver, the drill hands over a checklist with evidence, handoff.md in its folder, when
+its audit is over, and waits. The incident is not resolved before the receiver accepts: --by must be the name that is stated.`),
+		orderCommand(drill.Refuse, "Refuse the incident that a running drill hands over, with a reason", ``),
 	}
 }
 
@@ -67,7 +71,7 @@ found by the register of this user on this machine. The order is evidence: who g
 		},
 	}
 	c.Flags().StringVar(&o.By, "by", userName(), "who orders it")
-	c.Flags().StringVar(&o.Why, "why", "", "the reason"+map[bool]string{true: "; an abort needs one"}[name == drill.Abort])
+	c.Flags().StringVar(&o.Why, "why", "", "the reason"+map[bool]string{true: "; it needs one"}[name == drill.Abort || name == drill.Refuse])
 	if name == drill.Approve {
 		c.Flags().StringVar(&key, "key", "", "private SSH key, without a passphrase, that proves who approves")
 		c.Flags().StringVar(&tokenFile, "token-file", "", "file with the token that proves who approves")

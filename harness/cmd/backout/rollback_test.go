@@ -29,14 +29,14 @@ type tap struct {
 	url  string // of the database, as a superuser
 }
 
-// steps are those of the plan: each leaves a line at its end, and waits in its midst for as long as a file is there.
+// steps are those of the plan: each leaves a line at its end, and waits in its midst, what it changes being changed, for as long as a file is there.
 const tapSteps = `
   - name: close it
     run: echo begun 1 >>"$WHERE/done"; while [ -e "$WHERE/wait-1" ]; do sleep 0.02; done; echo done 1 >>"$WHERE/done"
     timeout: 60s
     again: safe
   - name: take the column away
-    run: echo begun 2 >>"$WHERE/done"; psql -XAtqv ON_ERROR_STOP=1 -d "$DB" -c "alter table water drop column warm"; while [ -e "$WHERE/wait-2" ]; do sleep 0.02; done; echo done 2 >>"$WHERE/done"
+    run: psql -XAtqv ON_ERROR_STOP=1 -d "$DB" -c "alter table water drop column warm"; echo begun 2 >>"$WHERE/done"; while [ -e "$WHERE/wait-2" ]; do sleep 0.02; done; echo done 2 >>"$WHERE/done"
     timeout: 60s
     again: refuse
   - name: open it
@@ -202,7 +202,7 @@ func TestRollbackInEarnest(t *testing.T) {
 	t.Run("dry run", func(t *testing.T) {
 		w := w.in(t)
 		code, said := w.ends(nil, "--dry-run")
-		w.expect(code, said, 0, "lease", "the database is tap and the role tap_migrator", "take the column away: echo begun 2", "watch")
+		w.expect(code, said, 0, "lease", "the database is tap and the role tap_migrator", "take the column away: psql", "watch")
 		nothingRan(t)
 	})
 	t.Run("a variable is missing", func(t *testing.T) {

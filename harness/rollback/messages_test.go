@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,6 +171,12 @@ func TestAChannelThatIsDown(t *testing.T) {
 	c := newChat(t)
 	c.set(true)
 	m, log, dir := telling(t, c)
+	var failed atomic.Bool
+	log.Tap(func(e evidence.Event) {
+		if e.Message != nil && e.Message.Event == evidence.MessageFailed {
+			failed.Store(true)
+		}
+	})
 	began := time.Now()
 	for range 1000 {
 		log.Put(&evidence.Approval{By: "ada", Event: evidence.ApprovalPaused})
@@ -186,6 +193,7 @@ func TestAChannelThatIsDown(t *testing.T) {
 	if got := c.received(); len(got) != 0 {
 		t.Errorf("expected nothing at the receiver, found %q", got)
 	}
+	eventually(t, "a try that fails", failed.Load)
 	c.set(false)
 	eventually(t, "the message to be tried again", func() bool { return len(c.received()) == 1 })
 	if err := m.Close(t.Context()); err != nil {

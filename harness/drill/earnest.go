@@ -24,6 +24,8 @@ import (
 type Earnest struct {
 	Plan     *service.Plan
 	Operator string
+	Key      string             // a private SSH key that proves who the operator is; empty: a token does, or nothing
+	Token    string             // secret
 	Dir      string             // the deployed directory; empty: one is made of the release's scripts and migrations
 	At       []service.Instance // the instances, for validations that ask each of them
 	URL      string             // where users come in, for validations by a journey
@@ -139,6 +141,11 @@ func (e *Earnest) prepare() error {
 			wrong = append(wrong, fmt.Errorf("instance %s is on the host %q, which %s does not list under `allow`", i.Name, host, s.Path))
 		}
 	}
+	if e.Key != "" || e.Token != "" {
+		wrong = append(wrong, Identify(s, e.Operator, e.Key, e.Token))
+	} else if p.Approval != nil && p.Approval.Two {
+		wrong = append(wrong, fmt.Errorf("%s asks for two people, so who starts it must prove who it is, found no proof: --by NAME --key FILE, or --token-file FILE", p.Path))
+	}
 	if (e.From > 0 || len(e.Without) > 0) && e.Why == "" {
 		wrong = append(wrong, errors.New("expected a reason, since the report will name it, found none: --why TEXT"))
 	}
@@ -227,6 +234,7 @@ func (e *Earnest) open() (ended func() error, err error) {
 		Started: began.UTC().Truncate(time.Millisecond), Environment: "in earnest", Windows: evidence.Windows{Name: "in earnest", Stability: e.Watch.Seconds()},
 		Service: s.Evidence(), Good: p.To, Release: p.Release.Evidence(), Plan: p.Evidence(), Instances: []string{}, Nodes: []string{}, Promises: []evidence.Promise{},
 		Versions: map[string]string{"backout": e.Version}, Digests: digests, Rollback: rests, Lease: s.Lock != nil, Machine: machine(),
+		Starter: e.proved(),
 		Earnest: &evidence.Earnest{Operator: e.Operator, From: e.From, Resume: e.Resume, Without: e.Without, Why: e.Why},
 	}
 	e.log.Put(e.run)
@@ -247,9 +255,13 @@ func (e *Earnest) open() (ended func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
+	e.handle.identify(s.People, e.run.Starter)
+	hooked, unhook := context.WithCancel(context.Background())
+	gone := make(chan struct{})
+	go func() { defer close(gone); e.handle.hook(hooked, filepath.Join(e.Set, HookDir)) }()
 	e.runner.Approve = e.handle.ask
 	e.runner.Hold = e.handle.hold
-	return func() error { e.handle.finish(); return silent() }, nil
+	return func() error { unhook(); <-gone; e.handle.finish(); return silent() }, nil
 }
 
 // unasked are the checks that cannot be asked in earnest, or not without what the operator has not given.
@@ -265,6 +277,14 @@ func (e *Earnest) unasked() map[string]string {
 		all["journey"] = "expected where users come in, found nothing: --url http://127.0.0.1:PORT"
 	}
 	return all
+}
+
+// proved is the operator, where it is proved that it is that person.
+func (e *Earnest) proved() string {
+	if e.Key == "" && e.Token == "" {
+		return ""
+	}
+	return e.Operator
 }
 
 // looksSecret says whether a variable's whole value is to be hidden by its name.
@@ -328,6 +348,9 @@ func (e *Earnest) roll(ctx context.Context, before rollback.Progress) error {
 	}
 	e.log.Put(&evidence.Phase{Name: "rollback"})
 	e.clock(evidence.ClockDecided, "in earnest, by "+e.Operator)
+	if p.Approval == nil && p.Asks().How == service.Manual { // a person has started it by hand, which is what a plan asks that says nothing else
+		e.log.Put(&evidence.Approval{By: e.Operator, Event: evidence.ApprovalApproved, For: "the plan: " + p.Name, Why: "started it by hand"})
+	}
 	if err := e.runner.Before(ctx, p, e); err != nil {
 		if refused := new(rollback.Refused); errors.As(err, &refused) {
 			e.tell("refused", "nothing was changed: "+refused.Error(), true)
@@ -484,6 +507,12 @@ func (e *Earnest) Lines() []string {
 			text += "  (stops it: " + why + ")"
 		}
 		say("pre-check", "%s", text)
+	}
+	if c := p.Ceiling; c != nil {
+		say("ceiling", "%s; beyond it a person is asked within %s, or the plan stops", c, c.Within)
+	}
+	if a := p.Approval; a != nil && a.Words() != "" {
+		say("approval", "%s", a.Words())
 	}
 	for i, step := range p.Steps {
 		if i+1 < e.From {

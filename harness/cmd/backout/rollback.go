@@ -23,6 +23,7 @@ func rollbackCommand() *cobra.Command {
 	var instances []string
 	var reports string
 	var dry bool
+	tokenFile := ""
 	c := &cobra.Command{
 		Use:   "rollback PLAN",
 		Short: "Run a rollback plan in earnest, with all its guardrails",
@@ -50,6 +51,9 @@ drills do that.`,
 			if e.At, err = namedInstances(instances, e.Plan.Release.Service.Name); err != nil {
 				return err
 			}
+			if e.Token, err = proof(e.Operator, e.Key, tokenFile); err != nil {
+				return err
+			}
 			e.Version = version()
 			e.Set = filepath.Join(reports, time.Now().Format("20060102-150405")+"-rollback-"+e.Plan.Release.Service.Name)
 			out := c.OutOrStdout()
@@ -60,6 +64,8 @@ drills do that.`,
 		},
 	}
 	c.Flags().StringVar(&e.Operator, "by", userName(), "who rolls back, as others are told")
+	c.Flags().StringVar(&e.Key, "key", "", "private SSH key, without a passphrase, that proves who rolls back; needed where two people must approve")
+	c.Flags().StringVar(&tokenFile, "token-file", "", "file with the token that proves it")
 	c.Flags().StringVar(&e.Dir, "dir", "", "the deployed directory, in which steps run; one with the release's scripts and migrations is made when not given")
 	c.Flags().StringArrayVar(&instances, "instance", nil, "NAME=URL of an instance, for validations that ask each of them")
 	c.Flags().StringVar(&e.URL, "url", "", "where users come in, for validations by a journey; on this machine only")

@@ -237,6 +237,30 @@ func TestRollbackInEarnest(t *testing.T) {
 		w.expect(code, said, 3, "expected `- database: {name: ..., role: ..., url: DB}` in before")
 		nothingRan(t)
 	})
+	for _, c := range []struct {
+		name, states string
+		code         int
+		said         []string
+	}{
+		{"two people, and nobody has proved who starts it", "approval: {how: manual, people: two}", 3, []string{"asks for two people", "--by NAME --key FILE"}},
+		{"nobody approves it", "approval: {how: manual, within: 300ms}", 1, []string{"nobody approved it within 300ms"}},
+		{"it may touch so much, and nobody can count it", "ceiling: {instances: 1, within: 300ms}", 1, []string{"could not be counted: expected the instances, found none", "nobody approved it within 300ms"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := w.in(t)
+			text, err := os.ReadFile(w.plan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.WriteFile(w.plan, text, 0o644)
+			if err := os.WriteFile(w.plan, bytes.Replace(text, []byte("before:\n"), []byte(c.states+"\nbefore:\n"), 1), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			code, said := w.ends(nil)
+			w.expect(code, said, c.code, c.said...)
+			nothingRan(t)
+		})
+	}
 	t.Run("right", func(t *testing.T) {
 		w := w.in(t)
 		code, said := w.ends(nil)

@@ -5,7 +5,7 @@ Feature: Control: a flag that is off but for one instance
   instance does not obey.
 
   Background:
-    Given the service "counter"
+    Given the service "cafe"
     And 40 journeys per second by 20 users
 
   Scenario: One instance does not obey

@@ -5,7 +5,7 @@ Feature: Rolling back by a feature flag
   turned off, and each instance obeys when it next asks for it. The command has returned long before the last one does.
 
   Background:
-    Given the service "counter"
+    Given the service "cafe"
     And 40 journeys per second by 20 users
 
   Scenario: The plan turns the flag off and every instance obeys

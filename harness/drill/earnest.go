@@ -271,7 +271,7 @@ func (e *Earnest) unasked() map[string]string {
 		"artefact":   "in earnest it is not known where artefacts lie: leave it out by --without artefact --why TEXT",
 	}
 	if len(e.At) == 0 {
-		all["every instance serves"] = "expected the instances, found none: --instance shop-1=http://127.0.0.1:8081 for each of them"
+		all["every instance serves"] = "expected the instances, found none: --instance web-1=http://127.0.0.1:8081 for each of them"
 	}
 	if e.URL == "" {
 		all["journey"] = "expected where users come in, found nothing: --url http://127.0.0.1:PORT"

@@ -169,7 +169,7 @@ func code(text string) string {
 
 func lineAt(text string, at int) int { return 1 + strings.Count(text[:min(at, len(text))], "\n") }
 
-// table is the name of a relation as it is written: orders, sales.orders.
+// table is the name of a relation as it is written: orders, public.orders.
 func table(relation gjson.Result) string {
 	name := relation.Get("relname").String()
 	if schema := relation.Get("schemaname").String(); schema != "" {

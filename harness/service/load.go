@@ -98,7 +98,7 @@ func readService(path string, text []byte) (*Service, error) {
 	if root == nil {
 		return nil, f.err()
 	}
-	o := root.object("service", "tier", "allow", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
+	o := root.object("service", "tier", "needs", "allow", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
 		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "people", "forbidden", "lock", "communication")
 	s := &Service{Path: path, Dir: filepath.Dir(path), Instances: 1}
 
@@ -112,6 +112,7 @@ func readService(path string, text []byte) (*Service, error) {
 		s.Instances = int(v.number(1, 100))
 	}
 	s.Lock = lock(o.get("lock"))
+	s.Needs = o.get("needs").table()
 	if o.get("run") == nil {
 		return readSchemaOnly(o, s)
 	}

@@ -7,18 +7,19 @@ import "time"
 // Service is one service.yaml.
 type Service struct {
 	Name           string
-	Path           string        // of service.yaml
-	Dir            string        // its folder; every relative path in it is relative to this
-	Tier           string        // critical, standard
-	Instances      int           // 0: it is a schema alone, without anything that runs
-	Process        *Process      // how it runs as processes of this machine; nil when it does not say
-	Containers     *Containers   // how it runs in containers; nil when it does not say
-	Kubernetes     *Kubernetes   // how it runs on Kubernetes; nil when it does not say
-	Ready          string        // path of the readiness check, "/readyz"
-	ReadyWithin    time.Duration // how long an instance may take until it is ready
-	Allow          []string      // hosts that plans and rollouts may name beside this machine
-	Header         string        // the response header that names the release, "X-Release"
-	InstanceHeader string        // the response header that names the instance, where nothing in front of it does
+	Path           string            // of service.yaml
+	Dir            string            // its folder; every relative path in it is relative to this
+	Tier           string            // critical, standard
+	Instances      int               // 0: it is a schema alone, without anything that runs
+	Process        *Process          // how it runs as processes of this machine; nil when it does not say
+	Containers     *Containers       // how it runs in containers; nil when it does not say
+	Kubernetes     *Kubernetes       // how it runs on Kubernetes; nil when it does not say
+	Ready          string            // path of the readiness check, "/readyz"
+	ReadyWithin    time.Duration     // how long an instance may take until it is ready
+	Needs          map[string]string // programs that its processes and plans need of this machine -> what installs each
+	Allow          []string          // hosts that plans and rollouts may name beside this machine
+	Header         string            // the response header that names the release, "X-Release"
+	InstanceHeader string            // the response header that names the instance, where nothing in front of it does
 	Database       *Database
 	Journeys       []Journey // in the order of the file
 	Values         map[string]Values

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -76,10 +77,16 @@ func diagnose(ctx context.Context, postgresDir string) []diagnosis {
 		{"psql", "apt-get install postgresql-client", "plans that run SQL files"},
 		{"curl", "apt-get install curl", "plans of the sample that change a flag"},
 		{"go", "apt-get install golang   (1.26 or newer, from go.dev)", "building the sample services"},
+		{"nginx", "apt-get install nginx-light", "drills of pages behind caches"},
+		{"ansible-playbook", "apt-get install ansible-core", "drills of playbooks"},
 		{"git", "apt-get install git", "building the sample releases from their patches"},
 	} {
 		d := diagnosis{what: tool.name}
-		if path, err := exec.LookPath(tool.name); err != nil {
+		path, err := exec.LookPath(tool.name)
+		if err != nil {
+			path, err = exec.LookPath(filepath.Join("/usr/sbin", tool.name)) // where Debian has servers
+		}
+		if err != nil {
 			d.found, d.mend = "not on PATH; needed by "+tool.why, tool.mend
 		} else {
 			d.found = path

@@ -40,9 +40,9 @@ next boundary between steps: a step is never broken off half-way, except by its 
 Exit codes: 0 every step ended as it should and the validation held and went on to hold; 1 it did not, or a pre-check
 refused; 2 that could not be said; 3 it did not begin, and nothing was changed. Writes, rows and replicas are not looked at:
 drills do that.`,
-		Example: `  DATABASE_URL=... backout rollback services/shop/releases/v2/rollback.yaml --dry-run
-  DATABASE_URL=... backout rollback services/shop/releases/v2/rollback.yaml --dir /srv/shop/v2 --instance shop-1=http://127.0.0.1:8081
-  DATABASE_URL=... backout rollback services/shop/releases/v2/rollback.yaml --resume`,
+		Example: `  DATABASE_URL=... backout rollback services/web/releases/v2/rollback.yaml --dry-run
+  DATABASE_URL=... backout rollback services/web/releases/v2/rollback.yaml --dir /srv/web/v2 --instance web-1=http://127.0.0.1:8081
+  DATABASE_URL=... backout rollback services/web/releases/v2/rollback.yaml --resume`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if e.Plan, err = service.OpenPlan(args[0]); err != nil {

@@ -3,8 +3,11 @@ package process
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +21,11 @@ import (
 // lacking.
 func Lacks(all []*service.Service) string {
 	for _, s := range all {
+		for _, program := range slices.Sorted(maps.Keys(s.Needs)) {
+			if !onThisMachine(program) {
+				return fmt.Sprintf("%s needs %s (%s), which is not on PATH: %s", s.Name, program, s.Path, s.Needs[program])
+			}
+		}
 		if len(s.Caches) == 0 {
 			continue
 		}
@@ -26,6 +34,16 @@ func Lacks(all []*service.Service) string {
 		}
 	}
 	return ""
+}
+
+// onThisMachine looks for a program on PATH, and where Debian has servers, which is on root's PATH alone.
+func onThisMachine(program string) bool {
+	for _, name := range []string{program, filepath.Join("/usr/sbin", program)} {
+		if _, err := exec.LookPath(name); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // startCache starts a server that keeps nothing on disk, and returns when it answers with the run's password, which a

@@ -127,6 +127,10 @@ func TestWhatIsLackingIsSaidWithWhatMendsIt(t *testing.T) {
 		t.Errorf("found %q; expected nothing for a service without caches", found)
 	}
 	with := &service.Service{Name: "items", Path: "items/service.yaml", Caches: map[string]service.Cache{"pages": {}}}
+	needs := &service.Service{Name: "pages", Path: "pages/service.yaml", Needs: map[string]string{"no-such-program": "apt-get install it"}}
+	if found := Lacks([]*service.Service{without, needs}); !strings.Contains(found, "pages needs no-such-program (pages/service.yaml)") || !strings.Contains(found, "apt-get install it") {
+		t.Errorf("found %q", found)
+	}
 	found := Lacks([]*service.Service{without, with})
 	if !strings.Contains(found, "items has a cache (items/service.yaml)") || !strings.Contains(found, "apt-get install redis-server") || strings.Contains(found, "\n") {
 		t.Errorf("found %q", found)

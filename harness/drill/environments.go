@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"backout/harness/environment"
 	"backout/harness/environment/containers"
@@ -75,6 +76,9 @@ func Lacks(name string, s *Spec) string {
 	k, known := kinds()[name]
 	if !known || s.Service == nil {
 		return ""
+	}
+	if d := s.Death; d != nil && dynamic(name) && strings.Contains(d.Says, s.Service.Name+"-1") {
+		return fmt.Sprintf("no instance is called %s-1 there, so no step says %q", s.Service.Name, d.Says)
 	}
 	if s.leases() {
 		if _, err := postgres.Find(""); err != nil {

@@ -6,7 +6,7 @@ Feature: Control: an all-clear with the last command
 
   Background:
     Given the service "ferry"
-    And 30 journeys per second by 20 users
+    And 20 journeys per second by 20 users
 
   Scenario: All clear, while stale entries are left
     When release "v2-quotes-currency" is deployed over "v1"

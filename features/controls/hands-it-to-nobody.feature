@@ -5,7 +5,7 @@ Feature: Control: an incident that nobody takes over
 
   Background:
     Given the service "ferry"
-    And 30 journeys per second by 20 users
+    And 20 journeys per second by 20 users
 
   Scenario: The receiver does not answer
     When release "v2-quotes-currency" is deployed over "v1"

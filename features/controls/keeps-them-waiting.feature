@@ -5,7 +5,7 @@ Feature: Control: stakeholders who are kept waiting
 
   Background:
     Given the service "ferry"
-    And 30 journeys per second by 20 users
+    And 20 journeys per second by 20 users
 
   Scenario: Between milestones there is silence
     When release "v2-quotes-currency" is deployed over "v1"

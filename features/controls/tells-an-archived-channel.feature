@@ -6,7 +6,7 @@ Feature: Control: a channel that is no more
 
   Background:
     Given the service "ferry"
-    And 30 journeys per second by 20 users
+    And 20 journeys per second by 20 users
 
   Scenario: What is told arrives nowhere
     When release "v2-quotes-currency" is deployed over "v1"

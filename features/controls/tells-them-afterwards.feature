@@ -5,7 +5,7 @@ Feature: Control: a first notice that comes when it is over
 
   Background:
     Given the service "ferry"
-    And 30 journeys per second by 20 users
+    And 20 journeys per second by 20 users
 
   Scenario: Nobody is told while it matters
     When release "v2-quotes-currency" is deployed over "v1"

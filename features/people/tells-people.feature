@@ -7,7 +7,7 @@ Feature: Telling people about a rollback
 
   Background:
     Given the service "ferry"
-    And 30 journeys per second by 20 users
+    And 20 journeys per second by 20 users
 
   Scenario: Everybody hears in time, and no all-clear comes too early
     When release "v2-quotes-currency" is deployed over "v1"

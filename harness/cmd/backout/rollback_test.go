@@ -208,7 +208,7 @@ func TestRollbackInEarnest(t *testing.T) {
 	t.Run("a variable is missing", func(t *testing.T) {
 		w := w.in(t)
 		code, said := w.ends([]string{"TAP_DIR="})
-		w.expect(code, said, 3, "expected the variable TAP_DIR in your environment, found none: export TAP_DIR=")
+		w.expect(code, said, 3, "expected the variable TAP_DIR in your environment, found none: export TAP_DIR=VALUE")
 		nothingRan(t)
 	})
 	t.Run("a host that is not listed", func(t *testing.T) {

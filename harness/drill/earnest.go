@@ -103,7 +103,7 @@ func (e *Earnest) prepare() error {
 	need := func(name string) {
 		value, there := os.LookupEnv(name)
 		if !there || value == "" {
-			wrong = append(wrong, fmt.Errorf("%s: expected the variable %s in your environment, found none: export %s=...", p.Path, name, name))
+			wrong = append(wrong, fmt.Errorf("%s: expected the variable %s in your environment, found none: export %s=VALUE", p.Path, name, name))
 			return
 		}
 		hosts, err := s.Unlisted(value)

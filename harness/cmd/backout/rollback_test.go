@@ -208,7 +208,7 @@ func TestRollbackInEarnest(t *testing.T) {
 	t.Run("a variable is missing", func(t *testing.T) {
 		w := w.in(t)
 		code, said := w.ends([]string{"TAP_DIR="})
-		w.expect(code, said, 3, "expected the variable TAP_DIR in your environment, found none: export TAP_DIR=")
+		w.expect(code, said, 3, "expected the variable TAP_DIR in your environment, found none: export TAP_DIR=VALUE")
 		nothingRan(t)
 	})
 	t.Run("a host that is not listed", func(t *testing.T) {
@@ -326,6 +326,22 @@ func (w tap) begins(waits string, args ...string) (c *exec.Cmd, ended func() (co
 	}
 }
 
+// written waits until the row of the lease says that a step has ended.
+func (w tap) written(step int) {
+	w.t.Helper()
+	c, err := pgx.Connect(w.t.Context(), strings.Replace(w.url, "/tap?", "/leases?", 1))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	for limit, there := time.Now().Add(time.Minute), false; !there; time.Sleep(5 * time.Millisecond) {
+		err := c.QueryRow(w.t.Context(), "select coalesce(progress->>'outcome', '') = 'ok' and (progress->>'begun')::int = $1 from backout_lease", step).Scan(&there)
+		if err != nil || time.Now().After(limit) {
+			w.t.Fatalf("step %d is not written as ended: %v", step, err)
+		}
+	}
+}
+
 // until waits until the last line of a file has a text in it.
 func (w tap) until(path, text string) {
 	w.t.Helper()
@@ -421,6 +437,7 @@ func TestTheRunnerIsKilledAndThePlanResumed(t *testing.T) {
 					w.goesOn(wait)
 					w.until(w.done, fmt.Sprintf("done %d", step))
 					w.until(filepath.Join(w.dir, "state/backout/rollbacks/tap/rollback.journal"), `"outcome":"ok"`)
+					w.written(step) // last, in the row of the lease
 					if err := c.Process.Kill(); err != nil {
 						t.Fatal(err)
 					}

@@ -350,6 +350,22 @@ func (w tap) begins(waits string, args ...string) (c *exec.Cmd, ended func() (co
 	}
 }
 
+// written waits until the row of the lease says that a step has ended.
+func (w tap) written(step int) {
+	w.t.Helper()
+	c, err := pgx.Connect(w.t.Context(), strings.Replace(w.url, "/tap?", "/leases?", 1))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	for limit, there := time.Now().Add(time.Minute), false; !there; time.Sleep(5 * time.Millisecond) {
+		err := c.QueryRow(w.t.Context(), "select coalesce(progress->>'outcome', '') = 'ok' and (progress->>'begun')::int = $1 from backout_lease", step).Scan(&there)
+		if err != nil || time.Now().After(limit) {
+			w.t.Fatalf("step %d is not written as ended: %v", step, err)
+		}
+	}
+}
+
 // until waits until the last line of a file has a text in it.
 func (w tap) until(path, text string) {
 	w.t.Helper()
@@ -445,6 +461,7 @@ func TestTheRunnerIsKilledAndThePlanResumed(t *testing.T) {
 					w.goesOn(wait)
 					w.until(w.done, fmt.Sprintf("done %d", step))
 					w.until(filepath.Join(w.dir, "state/backout/rollbacks/tap/rollback.journal"), `"outcome":"ok"`)
+					w.written(step) // last, in the row of the lease
 					if err := c.Process.Kill(); err != nil {
 						t.Fatal(err)
 					}

@@ -119,6 +119,7 @@ func (s *Story) clock(t evidence.Offset, c *evidence.Clock) []Said {
 	case evidence.ClockDecided:
 		s.decided, s.decision = t, strings.TrimSuffix(cmp.Or(c.Why, "it was ordered"), ".")
 		action("Decided to roll back: %s.", s.decision)
+		all = append(all, s.milestone(t, "Decided to roll back %s to %s (plan: %s, %s): %s.", s.run.Release.Name, s.run.Good, s.run.Plan.Name, count(len(s.run.Plan.Steps), "step"), s.decision)...)
 		all = append(all, s.firstNotice(t, s.decision)...)
 	case evidence.ClockApproved:
 		action("Approved: %s.", c.Why)
@@ -255,11 +256,11 @@ func (s *Story) firstNotice(t evidence.Offset, reason string) []Said {
 
 func (s *Story) tellFirst(t evidence.Offset, reason string) Said {
 	s.first = true
-	said := s.stakeholders(t, evidence.TellsFirst, "%s of %s is rolled back to %s (plan: %s, %s), because %s. Impact: %s. The next update comes within %s.",
-		s.run.Release.Name, s.run.Service.Name, s.run.Good, s.run.Plan.Name, count(len(s.run.Plan.Steps), "step"), reason, s.impact(), s.shortened(s.c.Updates, ""))
+	said := s.stakeholders(t, evidence.TellsFirst, "%s is rolled back to %s (plan: %s, %s), because %s. Impact: %s. The next update comes within %s.",
+		s.run.Release.Name, s.run.Good, s.run.Plan.Name, count(len(s.run.Plan.Steps), "step"), reason, s.impact(), s.shortened(s.c.Updates, ""))
 	if s.decision == "" {
-		said = s.stakeholders(t, evidence.TellsFirst, "%s shows trouble since %s was deployed over %s: %s. Impact: %s. Whether to roll back is being decided. The next update comes within %s.",
-			s.run.Service.Name, s.run.Release.Name, s.run.Good, reason, s.impact(), s.shortened(s.c.Updates, ""))
+		said = s.stakeholders(t, evidence.TellsFirst, "trouble since %s was deployed over %s: %s. Impact: %s. Whether to roll back is being decided. The next update comes within %s.",
+			s.run.Release.Name, s.run.Good, reason, s.impact(), s.shortened(s.c.Updates, ""))
 	}
 	s.begin("since the first notice")
 	return said
@@ -270,7 +271,7 @@ func (s *Story) allClear(t evidence.Offset) Said {
 	if s.c.AllClear == service.TellAfterSteps {
 		return s.stakeholders(t, evidence.TellsAllClear, "All clear: %s is rolled back to %s.", s.run.Service.Name, s.run.Good)
 	}
-	return s.stakeholders(t, evidence.TellsAllClear, "All clear: %s serves %s as before, for %s and longer, and nothing is open: no stale cache entry, no replication lag, no open or failed job, no session refused, as far as the service declares them.",
+	return s.stakeholders(t, evidence.TellsAllClear, "All clear: %s serves %s as before and has stayed so (for %s), and nothing is open: no stale cache entry, no replication lag, no open or failed job, no session refused, as far as the service declares them.",
 		s.run.Service.Name, s.run.Good, s.shortened(s.c.Stable, ""))
 }
 
@@ -376,7 +377,7 @@ func (s *Story) impact() string {
 			good = append(good, name)
 			continue
 		}
-		bad = append(bad, fmt.Sprintf("%s of %d %s failed, for %d of %d users (%s)", share(i.failed, i.all), i.all, name, len(i.hurt), len(i.users), share(len(i.hurt), len(i.users))))
+		bad = append(bad, fmt.Sprintf("%s of %d %s journeys failed, for %d of %d users (%s)", share(i.failed, i.all), i.all, name, len(i.hurt), len(i.users), share(len(i.hurt), len(i.users))))
 	}
 	switch {
 	case s.since == "":

@@ -57,7 +57,7 @@ func TestTheTemplate(t *testing.T) {
 		{t: 12, k: clock(evidence.ClockDeployed, ""), says: []string{status + "web: Deployed v2."}},
 	}
 	decided := at{t: 20, k: clock(evidence.ClockDecided, "checkout fails."), says: []string{status + "web: Decided to roll back: checkout fails.",
-		stake + "first notice: web: v2 of web is rolled back to v1 (plan: the old code, 2 steps), because checkout fails. Impact: "}}
+		stake + "first notice: web: v2 is rolled back to v1 (plan: the old code, 2 steps), because checkout fails. Impact: "}}
 	returned := at{t: 30, k: clock(evidence.ClockCommandReturned, ""), says: []string{status + "web: The last command has returned."}}
 	for _, c := range []struct {
 		name      string
@@ -82,14 +82,14 @@ func TestTheTemplate(t *testing.T) {
 			says: []string{status + "web: Pre-check ended: the database is web: refused: it is shop.", stake + "milestone: web: The rollback stopped before it changed anything: the database is web: it is shop."}}}},
 		{"the machine dies", 1, nil, []at{decided, {t: 22, k: ended("step", 1, "one", evidence.StepDied, "gone"), says: []string{status, stake + "milestone: web: The machine that runs the rollback died in step 1 of 2."}}}},
 		{"impact", 1, nil, slices.Concat(begin, journeys("browse", 30, 0), journeys("checkout", 40, 10), []at{
-			{t: 20, k: clock(evidence.ClockDecided, "x"), says: []string{status, "Impact: 25 % of 40 checkout failed, for 10 of 10 users (100 %); none of browse, since v2 was deployed."}},
+			{t: 20, k: clock(evidence.ClockDecided, "x"), says: []string{status, "Impact: 25 % of 40 checkout journeys failed, for 10 of 10 users (100 %); none of browse, since v2 was deployed."}},
 		}, journeys("checkout", 20, 1), []at{
 			{t: 200, says: nil},
-			{t: 290, says: []string{"update: web: Update: the rollback is under way. Impact: 5 % of 20 checkout failed, for 1 of 10 users (10 %), since the first notice."}},
+			{t: 290, says: []string{"update: web: Update: the rollback is under way. Impact: 5 % of 20 checkout journeys failed, for 1 of 10 users (10 %), since the first notice."}},
 		})},
 		{"an alert comes before the decision", 1, nil, slices.Concat(begin, []at{
-			{t: 15, k: &evidence.Alert{Metric: "errors", Event: "raised"}, says: []string{status + "web: Alert: errors.", stake + "first notice: web: web shows trouble since v2 was deployed over v1: an alert was raised: errors. Impact: nobody was seen since v2 was deployed. Whether to roll back is being decided."}},
-			{t: 20, k: clock(evidence.ClockDecided, "checkout fails"), says: []string{status}},
+			{t: 15, k: &evidence.Alert{Metric: "errors", Event: "raised"}, says: []string{status + "web: Alert: errors.", stake + "first notice: web: trouble since v2 was deployed over v1: an alert was raised: errors. Impact: nobody was seen since v2 was deployed. Whether to roll back is being decided."}},
+			{t: 20, k: clock(evidence.ClockDecided, "checkout fails"), says: []string{status, stake + "milestone: web: Decided to roll back v2 to v1 (plan: the old code, 2 steps): checkout fails."}},
 			{t: 21, k: &evidence.Alert{Metric: "errors", Event: "cleared"}, says: []string{status + "web: Alert cleared: errors."}},
 		})},
 		{"an alert before the deploy says nothing of it", 1, nil, []at{{t: 5, k: &evidence.Alert{Metric: "cpu", Of: "web-1", Event: "raised"}}}},
@@ -108,7 +108,7 @@ func TestTheTemplate(t *testing.T) {
 			{t: 43, says: []string{"milestone", "completed"}},
 			{t: 50, k: clock(evidence.ClockQuietBegun, "")},
 			{t: 51, open: []string{"nobody comes"}},
-			{t: 60, k: clock(evidence.ClockAllClear, ""), says: []string{status, stake + "all clear: web: All clear: web serves v1 as before, for 15 min and longer, and nothing is open"}},
+			{t: 60, k: clock(evidence.ClockAllClear, ""), says: []string{status, stake + "all clear: web: All clear: web serves v1 as before and has stayed so (for 15 min), and nothing is open"}},
 			{t: 900},
 			{t: 901, k: &evidence.Phase{Name: "destroy"}},
 		}},
@@ -122,7 +122,7 @@ func TestTheTemplate(t *testing.T) {
 		{"a plan that tells afterwards", 1, func(r *evidence.Run) { r.Communication.TellFirst = service.TellAfterSteps }, []at{
 			{t: 20, k: clock(evidence.ClockDecided, "x"), says: []string{status}},
 			{t: 21, k: clock(evidence.ClockStarted, ""), says: []string{status}},
-			{t: 30, k: clock(evidence.ClockCommandReturned, ""), says: []string{status, stake + "first notice: web: v2 of web is rolled back to v1"}},
+			{t: 30, k: clock(evidence.ClockCommandReturned, ""), says: []string{status, stake + "first notice: web: v2 is rolled back to v1"}},
 		}},
 		{"a plan that gives the all-clear by itself", 1, func(r *evidence.Run) { r.Communication.AllClear = service.TellAfterSteps }, []at{decided,
 			{t: 30, k: clock(evidence.ClockCommandReturned, ""), says: []string{status, stake + "all clear: web: All clear: web is rolled back to v1."}},

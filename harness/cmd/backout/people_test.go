@@ -92,9 +92,9 @@ func TestPeopleAreToldAndTakeTheIncidentOver(t *testing.T) {
 		t.Errorf("the transcript has\n%s\nand the webhook got\n%s", strings.Join(lines, "\n"), strings.Join(got, "\n"))
 	}
 	story := strings.Join(lines, "\n")
-	for _, want := range []string{"[DRILL] hello: v2 of hello is rolled back to v1", "of users", "Rollback started: 1 step", "Step 1 of 1 completed", "Validation passed: 2 checks",
+	for _, want := range []string{"[DRILL] hello: ", "hello journeys failed, for ", " of 10 users (", "The next update comes within 5 min, shortened to 3.3 s in this drill", "Rollback started: 1 step", "Step 1 of 1 completed", "Validation passed: 2 checks",
 		"Service restored", "Caution", "after 15 min of stability, shortened to 10 s in this drill", "All clear", "Handed over to ada", "ada accepted the handoff"} {
-		if !strings.Contains(strings.ReplaceAll(story, "users (", "of users ("), want) {
+		if !strings.Contains(story, want) {
 			t.Errorf("expected %q in\n%s", want, story)
 		}
 	}

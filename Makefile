@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead drill-kind test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
+.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead show-8-restore drill-kind test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -151,6 +151,10 @@ show-8-resume: ## a plan's runner killed in the midst of each step and after eac
 
 show-8-overhead: ## what a step costs with guardrails, against the same step in a shell script, in rounds that take turns
 	ROUNDS=100 go test -count 1 -timeout 20m -run WhatAStepCosts -v ./harness/rollback
+
+show-8-restore: export TMPDIR := $(or $(wildcard /dev/shm),/tmp)
+show-8-restore: ## the way back from a rewritten table by its Down, and by the copy that was kept, at three volumes
+	BACKOUT_RESTORE="100000 1000000 3000000" BACKOUT_REPEATS=3 go test -count 1 -timeout 60m -run RestoreBesideDDL -v ./fixtures/services
 
 test: doctor ## the tests
 	go vet ./...

@@ -191,7 +191,7 @@ func TestAnInstanceThatNobodyCanAskIsAGap(t *testing.T) {
 	cut.Store(false)
 	s.await(t, "it is asked again", mark, instance("shop-7d9f-aaa", func(i *evidence.Instance) bool { return i.Release == "v2" }))
 	gap := s.await(t, "the gap", mark, func(e evidence.Event) bool { return e.Gap != nil }).Gap
-	if gap.Of != "instance shop-7d9f-aaa" || gap.Why != "the API server does not answer" || gap.To-gap.From < 0.4 {
+	if gap.Of != "instance shop-7d9f-aaa" || gap.Why != "the API server does not answer" || gap.To-gap.From < 0.3 { // it ends with the last ask that was blind, which may be some milliseconds short of two beats
 		t.Errorf("found %+v", *gap)
 	}
 }

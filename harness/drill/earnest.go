@@ -39,17 +39,22 @@ type Earnest struct {
 	Tell     func(Progress)
 	Begun    func(Begun) // may be nil
 
-	log    *evidence.Log
-	run    *evidence.Run
-	handle *Handle
-	runner *rollback.Runner
-	state  string            // where lock, journal and the made directory lie
-	vars   map[string]string // of the operator's environment, those that the plan names
-	ran    map[string]string // what each instance ran before the first step
+	log     *evidence.Log
+	run     *evidence.Run
+	handle  *Handle
+	runner  *rollback.Runner
+	ways    []rollback.Transport // to people
+	state   string               // where lock, journal and the made directory lie
+	secrets []string             // that no log may hold
+	vars    map[string]string    // of the operator's environment, those that the plan names
+	ran     map[string]string    // what each instance ran before the first step
 }
 
 // WatchEarnest is how long the validation must go on to hold after a rollback in earnest, unless the operator says so.
 const WatchEarnest = 15 * time.Minute
+
+// lastWord is how long the end waits until people have been told what there was to tell.
+const lastWord = 10 * time.Second
 
 // RunEarnest runs it and judges it. The error says that it did not begin: bad input, somebody else runs one, or an earlier
 // run has left a plan half done. Nothing has changed then.
@@ -146,6 +151,10 @@ func (e *Earnest) prepare() error {
 	} else if p.Approval != nil && p.Approval.Two {
 		wrong = append(wrong, fmt.Errorf("%s asks for two people, so who starts it must prove who it is, found no proof: --by NAME --key FILE, or --token-file FILE", p.Path))
 	}
+	ways, secrets, err := rollback.Transports(p.Told(), s)
+	wrong = append(wrong, err)
+	e.ways = slices.DeleteFunc(ways, func(t rollback.Transport) bool { return t.Stub != "" }) // nobody is behind a stub in earnest
+	e.secrets = secrets
 	if (e.From > 0 || len(e.Without) > 0) && e.Why == "" {
 		wrong = append(wrong, errors.New("expected a reason, since the report will name it, found none: --why TEXT"))
 	}
@@ -214,6 +223,7 @@ func (e *Earnest) open() (ended func() error, err error) {
 		secrets = nil // a secret that is not on this machine cannot be told from here
 	}
 	e.log.Hide(secrets...)
+	e.log.Hide(e.secrets...)
 	for name, value := range e.vars {
 		if password := passwordOf(value); password != "" {
 			e.log.Hide(password)
@@ -237,7 +247,12 @@ func (e *Earnest) open() (ended func() error, err error) {
 		Starter: e.proved(),
 		Earnest: &evidence.Earnest{Operator: e.Operator, From: e.From, Resume: e.Resume, Without: e.Without, Why: e.Why},
 	}
+	e.run.Communication = p.Told().Evidence(e.Watch.Seconds())
 	e.log.Put(e.run)
+	people, err := rollback.Tell(rollback.Telling{Log: e.log, Run: e.run, Transcript: filepath.Join(e.Set, rollback.TranscriptFile), Transports: e.ways})
+	if err != nil {
+		return nil, err
+	}
 	e.runner = &rollback.Runner{Log: e.log, Service: s, Dir: e.Dir, LockDir: e.state, Vars: e.vars, Operator: e.Operator,
 		Journal: filepath.Join(e.state, rollback.JournalFile), RunName: filepath.Base(e.Set), Without: e.Without,
 		Dial: (&net.Dialer{Timeout: 5 * time.Second}).DialContext} // the hosts were looked at by name
@@ -261,7 +276,14 @@ func (e *Earnest) open() (ended func() error, err error) {
 	go func() { defer close(gone); e.handle.hook(hooked, filepath.Join(e.Set, HookDir)) }()
 	e.runner.Approve = e.handle.ask
 	e.runner.Hold = e.handle.hold
-	return func() error { unhook(); <-gone; e.handle.finish(); return silent() }, nil
+	return func() error {
+		unhook()
+		<-gone
+		e.handle.finish()
+		last, cancel := context.WithTimeout(context.Background(), lastWord)
+		defer cancel()
+		return errors.Join(people.Close(last), silent())
+	}, nil
 }
 
 // unasked are the checks that cannot be asked in earnest, or not without what the operator has not given.

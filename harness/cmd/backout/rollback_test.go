@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"backout/harness/postgres"
+	"backout/harness/rollback"
 )
 
 const tapPassword = "pa55-of-the-tap"
@@ -264,6 +266,11 @@ func TestRollbackInEarnest(t *testing.T) {
 	t.Run("right", func(t *testing.T) {
 		w := w.in(t)
 		code, said := w.ends(nil)
+		if at := regexp.MustCompile(`report +(\S+)/report.html`).FindStringSubmatch(said); at == nil {
+			t.Errorf("expected a report, found %s", said)
+		} else if told, err := os.ReadFile(filepath.Join(at[1], rollback.TranscriptFile)); err != nil || !strings.Contains(string(told), "no warm water") || strings.Contains(string(told), "DRILL") {
+			t.Errorf("expected a transcript of a rollback in earnest, found %s, %v", told, err)
+		}
 		w.expect(code, said, 0, "PASS", "every step ended as it should: 3 of 3", "the lease, which counts on all machines", "writes, rows and replicas were not looked at")
 		if ran := w.ran(); ran != allRan {
 			t.Errorf("found %s", ran)

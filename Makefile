@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead show-8-restore drill-kind test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
+.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd tools-infrastructure drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead show-8-restore drill-kind drill-infrastructure test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -49,6 +49,8 @@ absent = $(if $(wildcard $(addsuffix /$(1),$(ELSEWHERE))),,build/bin/$(1))
 tools-kubernetes: $(call absent,kubectl) $(call absent,helm) ## build kubectl and helm, where they are not on PATH
 tools-argocd: $(call absent,argocd) ## build Argo CD's command line, where it is not on PATH
 
+tools-infrastructure: $(call absent,tofu) ## build OpenTofu's command line, where it is not on PATH: takes minutes
+
 # Kubernetes as it was built for the node image is kubectl too, where it is called so.
 build/bin/kubectl: fixtures/tools/kubectl/go.mod fixtures/images/versions
 	@mkdir -p build/bin && rm -f $@
@@ -63,6 +65,11 @@ build/bin/helm: fixtures/tools/helm/go.mod
 
 build/bin/argocd: fixtures/images/versions
 	@argocd=$$(fixtures/images/program argocd) && mkdir -p build/bin && cp "$$argocd" $@
+
+build/bin/tofu: fixtures/tools/tofu/go.mod
+	@echo "building OpenTofu's command line (once, takes minutes)"
+	@go build -C fixtures/tools/tofu -trimpath -buildvcs=false -ldflags "-s -w -X github.com/opentofu/opentofu/version.dev=no" \
+		-o $(CURDIR)/$@ github.com/opentofu/opentofu/cmd/tofu
 
 doctor: build tools ## what this machine can run, and what is missing
 	@backout doctor
@@ -96,13 +103,17 @@ drill-kind: PARALLEL = 2
 drill-kind: build tools tools-kubernetes tools-argocd ## run one drill on kind for each mechanism, fault and kind of trap
 	@backout run $(KIND) --tags @gate --env kind --parallel $(PARALLEL) --seed $(SEED)
 
+# Not among those of the gate, nor in .ci/run, and so tagged @opentofu: it must be built first, which takes minutes.
+drill-infrastructure: build tools tools-infrastructure ## run the drills of infrastructure and their controls, with a real OpenTofu and its state
+	@backout controls features/controls --tags '@opentofu' --parallel $(PARALLEL) --seed $(SEED)
+
 # The data directories are in memory where there is room: other people's disks make latencies jump.
 drill-alone: export TMPDIR := $(or $(wildcard /dev/shm),/tmp)
 drill-alone: build tools ## run the drills that judge latency; they want a quiet machine, and say so when it is none
 	@backout run features --tags '@alone' --env $(ENV) --seed $(SEED)
 
 MUTANTS ?= 0
-controls: build tools ## run every control beside its right drill and print the kill table; MUTANTS=60 SEED=7 changes right rollbacks by rule too
+controls: build tools tools-infrastructure ## run every control beside its right drill and print the kill table; MUTANTS=60 SEED=7 changes right rollbacks by rule too
 	@backout controls --env $(ENV) --parallel $(PARALLEL) --seed $(SEED) --mutants $(MUTANTS)
 
 TWELVE = $(addprefix features/,database/adds-a-column.feature database/drops-a-column.feature database/renames-a-column.feature \

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -87,7 +88,7 @@ func databaseOf(v, url *value, p *Plan, order []string) string {
 	switch {
 	case url != nil:
 		name := url.text()
-		if name != "" && !has(known, name) {
+		if name != "" && !slices.Contains(known, name) {
 			url.wrong("expected a database of the plan's env in url, found %q%s", name, meant(name, known))
 		}
 		return name
@@ -96,15 +97,6 @@ func databaseOf(v, url *value, p *Plan, order []string) string {
 		return ""
 	}
 	return known[0]
-}
-
-func has(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 // asked is the check's key in a plan and its words, of those that ask by a command or of what is outside of the service.

@@ -172,8 +172,9 @@ test: doctor ## the tests
 	go test -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other
 	go test -parallel 2 -timeout 40m ./harness/cmd/backout # real drills, which mostly wait
 	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
-	@for target in FuzzRead:./harness/service FuzzRead:./harness/evidence FuzzDecodeLine:./harness/evidence FuzzSQL:./harness/lint FuzzFeature:./scenarios; do \
-		go test -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime 5s "$${target#*:}" || exit $$?; done # nothing panics, whatever is read
+	@for target in FuzzRead:./harness/service:20000x FuzzRead:./harness/evidence:20000x FuzzDecodeLine:./harness/evidence:200000x FuzzFeature:./scenarios:100x; do \
+		where="$${target#*:}"; \
+		go test -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime "$${target##*:}" "$${where%:*}" || exit $$?; done # nothing panics, whatever is read
 
 test-kind: doctor tools-kubernetes tools-argocd ## the tests that need a cluster of kind
 	BACKOUT_KIND=1 go test -count 1 -timeout 30m -run 'Kind|Cluster|DeadRun' ./harness/cmd/backout ./harness/environment/kubernetes

@@ -26,13 +26,13 @@ type Question struct {
 // Approve asks people and waits for them. The error is an *Unapproved when it may not be done.
 type Approve func(ctx context.Context, q Question) error
 
-// approvedPlan asks for the plan as a whole, before its first step.
-func (r *Runner) approvedPlan(ctx context.Context, p *service.Plan) error {
+// approvedPlan asks for the plan as a whole, before the step with which it begins.
+func (r *Runner) approvedPlan(ctx context.Context, p *service.Plan, step int) error {
 	if p.Approval == nil || p.Approval.How == service.Automatic {
 		return nil
 	}
 	a := p.Approval
-	return r.asks(ctx, 1, p.Steps[0], Question{For: "the plan: " + p.Name, Within: a.Within, GoesOn: a.GoesOn, Two: a.Two})
+	return r.asks(ctx, step, p.Steps[step-1], Question{For: "the plan: " + p.Name, Within: a.Within, GoesOn: a.GoesOn, Two: a.Two})
 }
 
 // approved waits until a person approves a step that asks for it. Without approval the plan stops here.

@@ -14,6 +14,27 @@ import (
 	"backout/harness/service"
 )
 
+// A plan is asked for as a whole before the step with which it begins, whichever that is; one that goes on was asked for.
+func TestAPlanThatAsks(t *testing.T) {
+	step := service.Step{Name: "one", Run: "true", Timeout: time.Minute, Again: "safe"}
+	plan := &service.Plan{Name: "back", Approval: &service.Approval{How: service.Manual, Within: time.Minute}, Steps: []service.Step{step, step, step}}
+	for _, c := range []struct{ from, begun, asked int }{{1, 0, 1}, {2, 0, 1}, {2, 2, 0}} {
+		r, seen := runner(t)
+		asked := 0
+		r.Approve = func(_ context.Context, q rollback.Question) error {
+			if asked++; q.For != "the plan: back" {
+				t.Errorf("asked for %q", q.For)
+			}
+			return &rollback.Unapproved{Why: "no"}
+		}
+		err := r.StepsFrom(t.Context(), plan, nil, c.from, c.begun, "seen")
+		stopped := new(rollback.StepError)
+		if asked != c.asked || (err != nil) != (c.asked > 0) || c.asked > 0 && (!errors.As(err, &stopped) || stopped.Index != c.from) {
+			t.Errorf("from %d, begun %d: asked %d times, %v, %+v", c.from, c.begun, asked, err, seen.all)
+		}
+	}
+}
+
 // A step that asks runs when it is approved. Else it has not begun, those after it are skipped, and it says why.
 func TestAStepThatAsks(t *testing.T) {
 	for _, c := range []struct {

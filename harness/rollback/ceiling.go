@@ -22,7 +22,8 @@ func (r *Runner) ceiling(ctx context.Context, p *service.Plan, w World, step int
 	if p.Ceiling == nil {
 		return nil
 	}
-	beyond, err := r.impact(ctx, p, w, step > 1)
+	beyond, err := r.impact(ctx, p, w, r.counted)
+	r.counted = true
 	text := strings.Join(beyond, ", ")
 	if err != nil {
 		text = "how much it touches could not be counted: " + r.Log.Clean(err.Error())

@@ -80,3 +80,18 @@ func TestTheCeiling(t *testing.T) {
 		})
 	}
 }
+
+// A plan that begins with a later step counts first what it is about to touch, as one does that begins with the first.
+func TestTheCeilingOfAPlanThatBeginsLater(t *testing.T) {
+	r, _ := runner(t)
+	var begun []bool
+	w := world{impact: func(b bool) (rollback.Impact, error) {
+		begun = append(begun, b)
+		return rollback.Impact{}, nil
+	}}
+	step := service.Step{Name: "one more", Run: "true", Timeout: time.Minute, Again: "safe"}
+	err := r.StepsFrom(t.Context(), &service.Plan{Ceiling: &service.Ceiling{Instances: 1}, Steps: []service.Step{step, step, step}}, w, 2, 0, "seen")
+	if err != nil || fmt.Sprint(begun) != "[false true true]" {
+		t.Errorf("found %v, %v", begun, err)
+	}
+}

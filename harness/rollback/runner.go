@@ -62,6 +62,7 @@ type Runner struct {
 	groups   groups
 	lock     *lock  // nil: not taken
 	allowed  string // what people have approved beyond the plan's ceiling
+	counted  bool   // what the plan is about to touch was counted: from then on it is what it has touched
 	lease    *leased
 	journal  *os.File
 	progress Progress
@@ -130,8 +131,8 @@ func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, from, begu
 		if err := mayRun(step, p.Steps[step-1], begun); err != nil {
 			return err
 		}
-		if step == 1 && begun == 0 { // one that is started again was approved
-			if err := r.approvedPlan(ctx, p); err != nil {
+		if step == from && begun == 0 { // one that is started again was approved
+			if err := r.approvedPlan(ctx, p, step); err != nil {
 				return err
 			}
 		}

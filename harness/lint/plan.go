@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"backout/harness/service"
 )
@@ -35,7 +34,7 @@ func noIdentity(p *service.Plan) []Finding {
 	}
 	var all []Finding
 	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
-		if from := p.Env[name]; strings.HasPrefix(from, "DATABASE_URL") && !asked[from] {
+		if from := p.Env[name]; service.IsDatabase(from) && !asked[from] {
 			all = append(all, Finding{File: p.Path, Line: p.EnvLine, Found: "nobody asks which database " + name + " is",
 				Do: fmt.Sprintf("State in before: database: {name: ..., role: ..., url: %s}", name)})
 		}

@@ -98,7 +98,7 @@ func prefixed(with, s string) string {
 func unblocked(ctx context.Context, r *Runner, p *service.Plan, c service.Check, _ World) error {
 	nodes := map[string]string{} // variable -> the plan's name for it
 	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
-		if v := p.Env[name]; strings.HasPrefix(v, "DATABASE_URL") && nodes[v] == "" {
+		if v := p.Env[name]; service.IsDatabase(v) && nodes[v] == "" {
 			nodes[v] = name
 		}
 	}

@@ -83,7 +83,7 @@ func (b Book) databases() []string {
 	seen := map[string]bool{}
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(b.Plan.Env)) {
-		if from := b.Plan.Env[name]; strings.HasPrefix(from, "DATABASE_URL") && !seen[from] {
+		if from := b.Plan.Env[name]; service.IsDatabase(from) && !seen[from] {
 			seen[from] = true
 			names = append(names, name)
 		}

@@ -88,17 +88,10 @@ func ceiling(v *value, p *Plan, order []string) *Ceiling {
 		}
 	}
 	if r := o.get("rows"); r != nil {
-		known := databases(p, order)
-		r := r.object("most", "count", "url")
+		of := r
+		r := of.object("most", "count", "url")
 		c.Rows = &RowCeiling{Most: r.must("most", "how many rows").number(0, 1e15), Count: r.must("count", "SQL that returns how many rows it touches").text()}
-		if len(known) == 0 {
-			v.wrong("expected a database in the plan's env beside rows, such as PRIMARY: DATABASE_URL, found none")
-			return c
-		}
-		c.Rows.URL = known[0]
-		if url := r.get("url"); url != nil {
-			c.Rows.URL = url.choice(known...)
-		}
+		c.Rows.URL = databaseOf(of, r.get("url"), p, order)
 	}
 	if w := o.get("within"); w != nil {
 		c.Within = w.duration()

@@ -268,18 +268,7 @@ func identity(v *value, p *Plan, order []string) *Identity {
 		Name: o.must("name", "of the database").text(),
 		Role: o.must("role", "with which the plan connects").text(),
 	}
-	known := databases(p, order)
-	if url := o.get("url"); url != nil {
-		if id.URL = url.text(); id.URL != "" && !slices.Contains(known, id.URL) {
-			url.wrong("expected a database of the plan's env in url, found %q%s", id.URL, meant(id.URL, known))
-		}
-		return id
-	}
-	if len(known) == 0 {
-		v.wrong("expected a database in the plan's env beside database, such as PRIMARY: DATABASE_URL, found none")
-		return id
-	}
-	id.URL = known[0]
+	id.URL = databaseOf(v, o.get("url"), p, order)
 	return id
 }
 

@@ -78,7 +78,7 @@ type Drill struct {
 	load     *traffic.Traffic
 	watching *observe.Observer
 	runner   *rollback.Runner
-	impact   *impact // what the rollback touches
+	impact   *impact // what the rollback touches; nil: its plan states no ceiling
 	people   *rollback.Messages
 	ways     []rollback.Transport // to people
 	clone    func(context.Context) (urls map[string]string, close func() error, err error)

@@ -56,8 +56,10 @@ func (d *Drill) open() error {
 		}
 		d.log.Hide(secrets...)
 	}
-	d.impact = newImpact(d.spec.Service.Name)
-	d.log.Tap(d.impact.see)
+	if d.spec.Plan.Ceiling != nil { // nobody else asks
+		d.impact = newImpact(d.spec.Service.Name)
+		d.log.Tap(d.impact.see)
+	}
 	ways, secrets, err := rollback.Transports(d.spec.Plan.Told(), d.spec.Service)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"backout/harness/drill"
 	"backout/harness/evidence"
+	"backout/harness/service"
 	"backout/harness/verdict"
 )
 
@@ -85,6 +86,13 @@ func then() []Sentence {
 			return nil
 		}, nil),
 		promise(`no forbidden mix of releases serves`, verdict.NoForbiddenMix),
+		sentence(`every service serves its target release`, func(d *draft, _ []string) error {
+			if len(d.Together) == 0 {
+				return fmt.Errorf("no other service gets a release together with %s: say which in its release.yaml (with: {NAME: RELEASE}), or say: every instance serves the target release", d.Bad.Name)
+			}
+			d.promise(evidence.Promise{Check: verdict.ServicesServe, Text: verdict.ServicesServe})
+			return nil
+		}, nil),
 		promise(`users stay signed in`, verdict.SessionsAccepted),
 		promise(`every cache holds what the release of before can read`, verdict.CachesReadable),
 		promise(`every job from before is done`, verdict.JobsDone),
@@ -171,6 +179,19 @@ func then() []Sentence {
 				d.Expect = &evidence.Expect{}
 			}
 			d.Expect.Refuses = w[0]
+			return nil
+		}, nil),
+		sentence(`the plan gives up and takes back what it did`, func(d *draft, _ []string) error {
+			if d.Plan == nil {
+				return fmt.Errorf("no plan is given yet: say first: When it is rolled back by its plan")
+			}
+			if !slices.ContainsFunc(d.Plan.Steps, func(s service.Step) bool { return s.Fails == service.Compensates }) {
+				return fmt.Errorf("%s takes nothing back: say of a step what becomes of the plan when it fails (fails: compensate), and of each how it is taken back (undo)", d.Plan.Path)
+			}
+			if d.Expect == nil {
+				d.Expect = &evidence.Expect{}
+			}
+			d.Expect.GivesUp = true
 			return nil
 		}, nil),
 	}

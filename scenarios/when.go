@@ -31,6 +31,9 @@ func when() []Sentence {
 			if !d.Good.Good {
 				return fmt.Errorf("%s is not a good release: a drill rolls back to one that is", w[1])
 			}
+			if err := d.takeTogether(); err != nil {
+				return err
+			}
 			for _, h := range d.Bad.Harms {
 				if h.LatencyAbove > 0 && !d.Alone() {
 					return fmt.Errorf("%s harms latency, which only an @alone drill judges: tag the scenario @alone", w[0])
@@ -118,6 +121,9 @@ func (d *draft) dies(step, says string) error {
 	if err != nil {
 		return err
 	}
+	if d.Plan.Graph {
+		return fmt.Errorf("%s lets steps run side by side, and no drill kills the machine that runs such a plan: leave needs and barrier away, or the line", d.Plan.Path)
+	}
 	if d.Death != nil {
 		return fmt.Errorf("the machine dies already, during step %d: it dies once", d.Death.Step)
 	}
@@ -156,6 +162,25 @@ func (d *draft) takePlan(name string) (err error) {
 	}
 	if d.Plan.From != d.Bad.Name || d.Plan.To != d.Good.Name {
 		return fmt.Errorf("%s: expected a plan from %s to %s, found one from %s to %s", d.Plan.Path, d.Bad.Name, d.Good.Name, d.Plan.From, d.Plan.To)
+	}
+	return nil
+}
+
+// takeTogether finds what dependants get together with the release.
+func (d *draft) takeTogether() error {
+	for _, s := range d.Dependants {
+		name, is := d.Bad.With[s.Name]
+		if !is {
+			continue
+		}
+		r, err := s.Release(name)
+		if err != nil {
+			return fmt.Errorf("%s/release.yaml: with: %w", d.Bad.Dir, err)
+		}
+		if r.Name == d.Runs[s.Name].Name {
+			return fmt.Errorf("%s/release.yaml: with: %s runs %s before: expected another release", d.Bad.Dir, s.Name, r.Name)
+		}
+		d.Together = append(d.Together, r)
 	}
 	return nil
 }

@@ -335,6 +335,8 @@ func (e *Earnest) begin(ctx context.Context) (before rollback.Progress, err erro
 	case !before.Unfinished() || e.From > 0:
 	case !e.Resume:
 		err = fmt.Errorf("a plan was left half done, and nothing is repeated blindly: %s. See what it has done; then `backout rollback %s --resume` goes on with step %d, or `--from N --why TEXT` with the one that you say", before, p.Path, before.Next())
+	case before.Resumable() != nil:
+		err = fmt.Errorf("--resume: %w: %s. See what it has done; then `--from N --why TEXT` begins with the step that you say", before.Resumable(), before)
 	case !same:
 		err = fmt.Errorf("--resume: the plan is not the one that was left half done, so that numbers of steps mean something else: %s. See what it has done; then `--from N --why TEXT` begins with the step that you say", before)
 	}
@@ -362,10 +364,13 @@ func (e *Earnest) roll(ctx context.Context, before rollback.Progress) error {
 		}
 		return hold(ctx, step)
 	}
+	done := 0
 	e.runner.Step = func(_ context.Context, index int, ended bool) {
 		what := fmt.Sprintf("step %d of %d: %s", index, len(p.Steps), p.Steps[index-1].Name)
 		if !ended {
 			e.tell(what, p.Steps[index-1].Run, false)
+		} else if done++; p.Graph {
+			e.tell(what, fmt.Sprintf("has ended: %d %% of the plan's steps have", 100*done/len(p.Steps)), false)
 		}
 	}
 	e.log.Put(&evidence.Phase{Name: "rollback"})
@@ -382,12 +387,12 @@ func (e *Earnest) roll(ctx context.Context, before rollback.Progress) error {
 	}
 	e.tell("pre-checks", fmt.Sprintf("%d hold", len(p.Before)-len(e.Without)), true)
 	e.clock(evidence.ClockStarted, "")
-	from, begun, why := max(1, e.From), 0, fmt.Sprintf("by the word of %s: %s", e.Operator, e.Why)
+	earlier := rollback.From(e.From, fmt.Sprintf("by the word of %s: %s", e.Operator, e.Why))
 	if e.Resume {
-		from, begun, why = before.Next(), before.Begun, "an earlier run has ended it: "+before.String()
-		e.tell("resumed", fmt.Sprintf("with step %d: %s", from, before), true)
+		earlier = before.Earlier()
+		e.tell("resumed", fmt.Sprintf("%d of %d steps are done: %s", len(earlier.Done), len(p.Steps), before), true)
 	}
-	failed := e.runner.StepsFrom(steady, p, e, from, begun, why)
+	failed := e.runner.StepsAfter(steady, p, e, earlier)
 	e.clock(evidence.ClockCommandReturned, "")
 	if failed != nil {
 		e.tell("stopped", failed.Error(), true)
@@ -544,7 +549,12 @@ func (e *Earnest) Lines() []string {
 		if step.Expires > 0 {
 			say("approval", "a person approves step %d within %s, or the plan stops: backout approve", i+1, step.Expires)
 		}
-		say("roll back", "%s: %s  (within %s, again: %s)", step.Name, oneLine(step.Run), step.Timeout, step.Again)
+		say("roll back", "%s: %s  (within %s, again: %s)%s", step.Name, oneLine(step.Run), step.Timeout, step.Again, place(p, i+1))
+	}
+	for _, step := range slices.Backward(p.Steps) {
+		if u := step.Undo; u != nil && !u.Nothing {
+			say("take back", "%s, when the plan fails after it: %s  (within %s)", step.Name, oneLine(u.Run), u.Timeout)
+		}
 	}
 	for _, c := range p.After {
 		text := c.Words()

@@ -108,6 +108,12 @@ func (d *Drill) provision(ctx context.Context) error {
 		dir, err = d.env.Stage(wctx, d.spec.Bad, d.spec.Overlay)
 		return err
 	})
+	for _, r := range d.spec.Together {
+		work.Go(func() error {
+			_, err := d.env.Stage(wctx, r, nil)
+			return err
+		})
+	}
 	work.Go(func() error {
 		err := d.env.Provision(wctx, environment.Need{
 			Service: d.spec.Service, Dependants: d.spec.Dependants, Good: d.spec.Good, Releases: d.spec.Runs,

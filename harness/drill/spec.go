@@ -33,6 +33,7 @@ type Spec struct {
 	Runs       map[string]*service.Release // what the dependants run, by service
 	Good       *service.Release            // before, and the target of the rollback
 	Bad        *service.Release            // what is deployed and rolled back
+	Together   []*service.Release          // what dependants get together with Bad, in the order of their names
 	Plan       *service.Plan
 
 	Streaming   bool
@@ -72,6 +73,9 @@ func (s *Spec) Control() bool { return slices.Contains(s.Tags, "@control") }
 func (s *Spec) ByItsPlan() bool {
 	return s.Plan != nil && strings.HasPrefix(filepath.Base(s.Plan.Path), "rollback.")
 }
+
+// givesUp says whether the plan must take back what it did, so that service is not restored by it.
+func (s *Spec) givesUp() bool { return s.Expect != nil && s.Expect.GivesUp }
 
 // FaultKinds are the kinds of fault that are declared, each once.
 func (s *Spec) FaultKinds() []string {
@@ -169,6 +173,9 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 	for _, d := range s.Dependants {
 		run.Dependants = append(run.Dependants, d.Evidence())
 	}
+	for _, r := range s.Together {
+		run.Together = append(run.Together, evidence.Together{Service: r.Service.Name, Release: r.Name, Target: s.Runs[r.Service.Name].Name})
+	}
 	if dynamic(o.Environment) {
 		run.Replicas = s.Service.Instances
 		if k := s.Service.Kubernetes; k != nil {
@@ -254,6 +261,9 @@ func (s *Spec) Lines(o Options) []string {
 	for _, step := range rollout {
 		say("deploy      %s: %s", s.Bad.Name, oneLine(step.Run))
 	}
+	for _, r := range s.Together {
+		say("together    %s gets %s, and comes back to %s", r.Service.Name, r.Name, s.Runs[r.Service.Name].Name)
+	}
 	say("expect      %s", expectation(s.Bad))
 	if s.leases() {
 		say("lease       taken before anything else, renewed while the plan runs, and asked before each step; free %s after its last renewal", leaseExpiry(s.Service))
@@ -283,9 +293,14 @@ func (s *Spec) Lines(o Options) []string {
 		if step.Expires > 0 {
 			say("approval    a person approves step %d within %s, or the plan stops: backout approve", i+1, step.Expires)
 		}
-		say("roll back   %s: %s  (within %s, again: %s)", step.Name, oneLine(step.Run), step.Timeout, step.Again)
+		say("roll back   %s: %s  (within %s, again: %s)%s", step.Name, oneLine(step.Run), step.Timeout, step.Again, place(s.Plan, i+1))
 		if s.Death != nil && s.Death.Step == i+1 {
 			say("meanwhile   the machine that runs it dies %s; somebody starts the plan again %s", dying(s.Death), beginning(s.Death))
+		}
+	}
+	for _, step := range slices.Backward(s.Plan.Steps) {
+		if u := step.Undo; u != nil && !u.Nothing {
+			say("take back   %s, when the plan fails after it: %s  (within %s)", step.Name, oneLine(u.Run), u.Timeout)
 		}
 	}
 	for _, c := range s.Plan.After {
@@ -314,6 +329,9 @@ func (s *Spec) Lines(o Options) []string {
 	if e := s.Expect; e != nil {
 		if e.Refuses != "" {
 			say("expect      the plan refuses because %q", e.Refuses)
+		}
+		if e.GivesUp {
+			say("expect      a step fails, and the plan takes back what it did")
 		}
 		if e.Fails != "" {
 			if s.Plan.Sabotage != nil {
@@ -414,6 +432,18 @@ func dependantText(dependants []*service.Service) string {
 		return ""
 	}
 	return "; " + strings.Join(names, ", ")
+}
+
+// place is where a step stands among the others, for the end of a line; empty: after the one before it.
+func place(p *service.Plan, step int) string {
+	text := p.Place(step)
+	if of := p.Steps[step-1].Of; of != "" {
+		text = strings.TrimSuffix("of "+of+"; "+text, "; ")
+	}
+	if text == "" {
+		return ""
+	}
+	return "  [" + text + "]"
 }
 
 func oneLine(command string) string { return strings.Join(strings.Fields(command), " ") }

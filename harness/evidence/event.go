@@ -278,7 +278,7 @@ type Probe struct {
 
 // Step is one event of one command that was run as production would run it. Written by rollback.
 type Step struct {
-	Part     string  `json:"part"`              // rollout, lock, before, step, after
+	Part     string  `json:"part"`              // rollout, lock, before, step, undo, after
 	Index    int     `json:"index"`             // from 1 within its part
 	Name     string  `json:"name"`              //
 	Event    string  `json:"event"`             // started, output, ended
@@ -315,6 +315,7 @@ const (
 	PartLock    = "lock"    // taking the lock on rollbacks; refused: somebody else holds it
 	PartBefore  = "before"  // a pre-check
 	PartStep    = "step"
+	PartUndo    = "undo"  // taking a step of a failed plan back
 	PartAfter   = "after" // validation
 
 	StepOK         = "ok"

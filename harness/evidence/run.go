@@ -22,6 +22,7 @@ type Run struct {
 
 	Service    Service   `json:"service"`
 	Dependants []Service `json:"dependants,omitempty"`
+	Together   []Together `json:"together,omitempty"` // dependants that are deployed and rolled back together with the service
 	Good       string    `json:"good"` // the release before, and the target of the rollback
 	Release    Release   `json:"release"`
 	Plan       Plan      `json:"plan"`
@@ -144,6 +145,13 @@ type Release struct {
 	Schema bool `json:"schema,omitempty"`
 }
 
+// Together is a dependant that is deployed and rolled back together with the drilled service.
+type Together struct {
+	Service string `json:"service"`
+	Release string `json:"release"` // that it gets
+	Target  string `json:"target"`  // that it ran before, and comes back to
+}
+
 // Reach limits what a release reaches.
 type Reach struct {
 	Instances int   `json:"instances,omitempty"` // how many; 0: all
@@ -211,6 +219,10 @@ type PlanStep struct {
 	Again   string  `json:"again"`   // safe, refuse
 	// Expires: it waits until a person approves it, for so many seconds; 0: it asks nobody.
 	Expires float64 `json:"expires,omitempty"`
+	Of      string  `json:"of,omitempty"`    // the service that it puts back
+	Place   string  `json:"place,omitempty"` // among the others, in words; empty: after the one before it
+	Fails   string  `json:"fails,omitempty"` // what becomes of the plan when it fails: stop, continue, compensate; empty: stop
+	Undo    string  `json:"undo,omitempty"`  // what takes it back; "nothing": nothing has to; empty: it is not taken back
 }
 
 // Approver is a person whom the drill plays, with a key of the drill's own: asked, the person approves, or tries to.
@@ -298,6 +310,7 @@ type Mutant struct {
 
 // Expect is a drill that expects a failure: a control, or a plan that must refuse.
 type Expect struct {
-	Fails   string `json:"fails,omitempty"`   // the check that must break
-	Refuses string `json:"refuses,omitempty"` // the pre-check that must stop the plan
+	Fails   string `json:"fails,omitempty"`    // the check that must break
+	Refuses string `json:"refuses,omitempty"`  // the pre-check that must stop the plan
+	GivesUp bool   `json:"gives_up,omitempty"` // a step must fail, and the plan must take back what it has done
 }

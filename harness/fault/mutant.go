@@ -187,7 +187,7 @@ func Draw[M any](all []M, rule func(M) string, n int, seed int64) []M {
 // mistake does not write the expectation that finds it.
 func (r Right) with(steps ...service.Step) *service.Plan {
 	p := *r.Plan
-	p.Steps = steps
+	p.Steps, p.Graph = steps, false // one after the other, as they stand there: what a step needs is said by numbers that have changed
 	return &p
 }
 

@@ -295,6 +295,8 @@ func partName(part string) string {
 		return "pre-check"
 	case evidence.PartAfter:
 		return "validation"
+	case evidence.PartUndo:
+		return "taking back step"
 	}
 	return part
 }
@@ -1151,6 +1153,11 @@ func (m *Model) expectation(s *step) string {
 	case s.part == evidence.PartStep && s.index <= len(m.Run.Plan.Steps) && s.index > 0:
 		if limit := m.Run.Plan.Steps[s.index-1].Timeout; limit > 0 {
 			well += " within " + seconds(limit)
+		}
+		for _, of := range []string{m.Run.Plan.Steps[s.index-1].Of, m.Run.Plan.Steps[s.index-1].Place} {
+			if of != "" {
+				well += "; " + of
+			}
 		}
 	case s.part == evidence.PartBefore && s.index <= len(m.Run.Plan.Before) && s.index > 0:
 		words = m.Run.Plan.Before[s.index-1]

@@ -111,8 +111,8 @@ func (r *Runner) died(ctx context.Context, g *group) error {
 }
 
 // Again runs a plan another time after the machine had died that ran it: its lock and its pre-checks anew, then its
-// steps beginning with from. Those up to begun had begun before; one of them that must not be run again stops the plan.
-func (r *Runner) Again(ctx context.Context, p *service.Plan, w World, from, begun int) error {
+// steps beginning with first. Those up to begun had begun before; one of them that must not be run again stops the plan.
+func (r *Runner) Again(ctx context.Context, p *service.Plan, w World, first, begun int) error {
 	r.fault(evidence.FaultLifted, "")
 	if _, err := r.environ(p.Env, trace.SpanContext{}); err != nil {
 		return fmt.Errorf("%s: %w", p.Path, err)
@@ -125,7 +125,7 @@ func (r *Runner) Again(ctx context.Context, p *service.Plan, w World, from, begu
 	if err := r.Before(ctx, p, w); err != nil {
 		return err
 	}
-	return r.steps(ctx, p, w, from, begun)
+	return r.steps(ctx, p, w, from(first, begun, ""))
 }
 
 // takeFromTheDead takes the lock; the lease of a machine that died is held until it expires.
@@ -139,8 +139,8 @@ func (r *Runner) takeFromTheDead(ctx context.Context, p *service.Plan) error {
 }
 
 // mayRun says why a step must not be run again; nil: it may.
-func mayRun(index int, s service.Step, begun int) error {
-	if index > begun || s.Again == "safe" {
+func mayRun(index int, s service.Step, begun bool) error {
+	if !begun || s.Again == "safe" {
 		return nil
 	}
 	return &StepError{evidence.PartStep, index, s, Outcome{Outcome: evidence.StepRefused,

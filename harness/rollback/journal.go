@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"backout/harness/evidence"
@@ -36,10 +38,34 @@ type Progress struct {
 	Step     string    `json:"step,omitempty"`
 	Outcome  string    `json:"outcome,omitempty"` // how that one ended; empty: it runs, or its runner died
 	Finished bool      `json:"finished,omitempty"`
+
+	// Of a plan whose steps may run side by side, or are taken back.
+	Done  []int `json:"done,omitempty"`  // that have ended well
+	Open  []int `json:"open,omitempty"`  // that have begun and have not ended well
+	Undo  int   `json:"undo,omitempty"`  // the step that is being taken back; 0: none is
+	Taken bool  `json:"taken,omitempty"` // what the plan had done was taken back, all of it
 }
 
-// Unfinished says that somebody has to decide what becomes of the plan: a step began, and not all have ended as they should.
-func (p Progress) Unfinished() bool { return p.Begun > 0 && !p.Finished }
+// Unfinished says that somebody has to decide what becomes of the plan: a step began, and neither have all ended as they should
+// nor was all taken back.
+func (p Progress) Unfinished() bool { return p.Begun > 0 && !p.Finished && !p.Taken }
+
+// Earlier is what whoever goes on with the plan must know.
+func (p Progress) Earlier() Earlier {
+	why := "an earlier run has ended it: " + p.String()
+	if len(p.Done)+len(p.Open) == 0 {
+		return from(p.Next(), p.Begun, why)
+	}
+	return Earlier{Done: p.Done, Begun: slices.Concat(p.Done, p.Open), Why: why}
+}
+
+// Resumable says why nobody can simply go on; nil: somebody can.
+func (p Progress) Resumable() error {
+	if p.Undo == 0 {
+		return nil
+	}
+	return fmt.Errorf("it was being taken back: step %d is half taken back, or was when its runner died, and to go forward from there may put it on top of what is left of it", p.Undo)
+}
 
 // Next is the step with which the plan goes on.
 func (p Progress) Next() int {
@@ -54,8 +80,22 @@ func (p Progress) String() string {
 	if p.Outcome != "" {
 		how = "and it ended: " + p.Outcome
 	}
-	return fmt.Sprintf("%s on %s ran the plan %q (%s) until %s: step %d of %d (%s) had begun, %s",
-		p.Operator, p.Host, p.Plan, p.Path, p.At.UTC().Format("2006-01-02 15:04:05 UTC"), p.Begun, p.Steps, p.Step, how)
+	began := fmt.Sprintf("step %d of %d (%s) had begun", p.Begun, p.Steps, p.Step)
+	if p.Undo > 0 {
+		began = fmt.Sprintf("taking back step %d of %d (%s) had begun", p.Undo, p.Steps, p.Step)
+	}
+	if len(p.Done)+len(p.Open) > 0 {
+		how += fmt.Sprintf("; in all %s of them had ended well, and not so: %s", numbers(p.Done), numbers(p.Open))
+	}
+	return fmt.Sprintf("%s on %s ran the plan %q (%s) until %s: %s, %s", p.Operator, p.Host, p.Plan, p.Path, p.At.UTC().Format("2006-01-02 15:04:05 UTC"), began, how)
+}
+
+// numbers is "1, 3", or "none".
+func numbers(steps []int) string {
+	if len(steps) == 0 {
+		return "none"
+	}
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(steps), " ", ", "), "[]")
 }
 
 // Unfinished is how far the plan before has come, by the later word of the journal on this machine and the row of the
@@ -97,21 +137,55 @@ func readJournal(path string) (last Progress, err error) {
 // stepBegins writes that a step begins now, after it was seen that the lease is still this runner's. Nothing may come between it
 // and the step.
 func (r *Runner) stepBegins(ctx context.Context, p *service.Plan, step int) error {
-	if r.Journal == "" && r.lease == nil {
+	r.open = append(r.open, step)
+	err := r.begins(ctx, p, r.now(p, step))
+	if err == nil {
 		return nil
 	}
+	r.open = r.open[:len(r.open)-1]
+	if why := new(unleased); errors.As(err, &why) {
+		return &StepError{evidence.PartStep, step, p.Steps[step-1], Outcome{Outcome: evidence.StepRefused, Error: r.Log.Clean(why.Error())}}
+	}
+	return err
+}
+
+// undoBegins writes that a step is taken back from now on.
+func (r *Runner) undoBegins(ctx context.Context, p *service.Plan, step int) error {
+	now := r.now(p, step)
+	now.Undo = step
+	return r.begins(ctx, p, now)
+}
+
+// now is how far the plan is when a step begins.
+func (r *Runner) now(p *service.Plan, step int) Progress {
 	now := Progress{Plan: p.Name, Path: p.Path, Digest: p.Digest(), Run: r.RunName, At: time.Now().UTC(),
 		Steps: len(p.Steps), Begun: step, Step: r.Log.Clean(p.Steps[step-1].Name)}
 	as := r.holder(p)
 	now.Operator, now.Host, now.PID = as.Operator, as.Host, as.PID
+	r.tally(p, &now)
+	return now
+}
+
+// tally writes which steps are done and which are open, where their numbers alone do not say it.
+func (r *Runner) tally(p *service.Plan, now *Progress) {
+	if p.Graph {
+		now.Done, now.Open = slices.Clone(r.done), slices.Clone(r.open)
+	}
+}
+
+// unleased says that the lease is not held any more, or that it could not be seen whether it is.
+type unleased struct{ error }
+
+func (r *Runner) begins(ctx context.Context, p *service.Plan, now Progress) error {
+	if r.Journal == "" && r.lease == nil {
+		return nil
+	}
 	if l := r.lease; l != nil {
 		now.Token = l.token
-		if err := l.renew(ctx, nil, &now); err != nil {
-			why := err.Error()
-			if !errors.As(err, new(*Lost)) {
-				why = "it could not be seen whether the lease is still held, and without it no step is run: " + why
-			}
-			return &StepError{evidence.PartStep, step, p.Steps[step-1], Outcome{Outcome: evidence.StepRefused, Error: r.Log.Clean(why)}}
+		if err := l.renew(ctx, nil, &now); errors.As(err, new(*Lost)) {
+			return &unleased{err}
+		} else if err != nil {
+			return &unleased{fmt.Errorf("it could not be seen whether the lease is still held, and without it no step is run: %w", err)}
 		}
 	}
 	return r.write(now)
@@ -120,12 +194,29 @@ func (r *Runner) stepBegins(ctx context.Context, p *service.Plan, step int) erro
 // stepEnded writes how a step ended. That the row of the lease could not be written stops nothing here: the check before the
 // next step does.
 func (r *Runner) stepEnded(ctx context.Context, p *service.Plan, step int, outcome string) error {
-	if r.Journal == "" && r.lease == nil {
-		return nil
+	if outcome == evidence.StepOK {
+		r.done = append(r.done, step)
+		r.open = slices.DeleteFunc(r.open, func(n int) bool { return n == step })
 	}
 	now := r.progress
 	now.At, now.Outcome = time.Now().UTC(), outcome
-	now.Finished = outcome == evidence.StepOK && step == len(p.Steps)
+	now.Begun, now.Step = step, r.Log.Clean(p.Steps[step-1].Name)
+	now.Finished = outcome == evidence.StepOK && len(r.done) == len(p.Steps)
+	r.tally(p, &now)
+	return r.ends(ctx, now)
+}
+
+// wentBack writes that all was taken back.
+func (r *Runner) wentBack(ctx context.Context) error {
+	now := r.progress
+	now.At, now.Outcome, now.Undo, now.Taken = time.Now().UTC(), "taken back", 0, true
+	return r.ends(ctx, now)
+}
+
+func (r *Runner) ends(ctx context.Context, now Progress) error {
+	if r.Journal == "" && r.lease == nil {
+		return nil
+	}
 	err := r.write(now)
 	if l := r.lease; l != nil {
 		_ = l.renew(ctx, nil, &now)

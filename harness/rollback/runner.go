@@ -26,7 +26,8 @@ import (
 	"backout/harness/service"
 )
 
-// Runner runs the commands of one drill and writes what they did into its log. Commands run one at a time.
+// Runner runs the commands of one drill and writes what they did into its log. Commands run one at a time, unless a plan lets
+// its steps run side by side.
 type Runner struct {
 	Log      *evidence.Log
 	Service  *service.Service  // what is drilled
@@ -66,6 +67,8 @@ type Runner struct {
 	lease    *leased
 	journal  *os.File
 	progress Progress
+	done     []int // steps of the plan that have ended well, whenever
+	open     []int // that have begun and have not ended well
 }
 
 // Outcome is how a command ended.
@@ -86,13 +89,16 @@ type StepError struct {
 
 func (e *StepError) Error() string {
 	what := "step"
-	if e.Part == evidence.PartRollout {
+	switch e.Part {
+	case evidence.PartRollout:
 		what = "step of the rollout"
+	case evidence.PartUndo:
+		what = "taking back step"
 	}
 	return fmt.Sprintf("%s %d, %s: %s: %s", what, e.Index, e.Step.Name, e.Outcome.Outcome, e.Outcome.Error)
 }
 
-// Current is the span of the command that runs now; invalid when none does.
+// Current is the span of the command that runs now, of several the one that began last; invalid when none does.
 func (r *Runner) Current() trace.SpanContext {
 	if c := r.current.Load(); c != nil {
 		return *c
@@ -107,60 +113,82 @@ func (r *Runner) Rollout(ctx context.Context, rel *service.Release, environment 
 	if err != nil {
 		return err
 	}
-	return r.all(ctx, evidence.PartRollout, steps, 1, rel.Env, nil, nil)
+	_, err = r.all(ctx, evidence.PartRollout, steps, rel.Env, around{needs: (&service.Plan{}).NeedsOf})
+	return err
 }
 
-// Steps runs the plan's steps and stops at the first that is not ok, which the *StepError tells, or at a pre-check
-// that is to be asked before a step and found something, which a *Refused tells.
+// Steps runs the plan's steps, each when what it needs has ended well, side by side where the plan lets them. A *StepError tells
+// of the first that was not ok, and a *Refused of a pre-check that is to be asked before a step and found something.
 func (r *Runner) Steps(ctx context.Context, p *service.Plan, w World) error {
-	return r.steps(ctx, p, w, 1, 0)
+	return r.StepsAfter(ctx, p, w, Earlier{})
 }
 
-// StepsFrom is Steps of a plan that was begun before: those before from are done, and those up to begun had begun, so that
-// one of them runs only when its plan says that it may run again. why says how it is known that the others are done.
-func (r *Runner) StepsFrom(ctx context.Context, p *service.Plan, w World, from, begun int, why string) error {
-	for i := 1; i < from; i++ {
-		r.put(evidence.Step{Part: evidence.PartStep, Index: i, Name: p.Steps[i-1].Name, Event: "ended", Outcome: evidence.StepEarlier, Error: r.Log.Clean(why)})
+// StepsFrom is Steps of a plan that was begun before: those before first are done, and those up to begun had begun. why says how
+// it is known that the others are done.
+func (r *Runner) StepsFrom(ctx context.Context, p *service.Plan, w World, first, begun int, why string) error {
+	return r.StepsAfter(ctx, p, w, from(first, begun, why))
+}
+
+// StepsAfter is Steps of a plan of which something was done before.
+func (r *Runner) StepsAfter(ctx context.Context, p *service.Plan, w World, before Earlier) error {
+	for _, i := range before.Done {
+		r.put(evidence.Step{Part: evidence.PartStep, Index: i, Name: p.Steps[i-1].Name, Event: "ended", Outcome: evidence.StepEarlier, Error: r.Log.Clean(before.Why)})
 	}
-	return r.steps(ctx, p, w, from, begun)
+	return r.steps(ctx, p, w, before)
 }
 
-// steps runs those beginning with from; those up to begun are run for another time.
-func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, from, begun int) error {
-	failed := r.all(ctx, evidence.PartStep, p.Steps, from, p.Env, func(step int) error {
-		if err := mayRun(step, p.Steps[step-1], begun); err != nil {
-			return err
-		}
-		if step == from && begun == 0 { // one that is started again was approved
-			if err := r.approvedPlan(ctx, p, step); err != nil {
+// steps runs those that are not done, and takes back what was done when one fails whose plan wants that.
+func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, before Earlier) error {
+	approved := len(before.Begun) > 0 // one that is started again was
+	r.done = slices.Clone(before.Done)
+	c, failed := r.all(ctx, evidence.PartStep, p.Steps, p.Env, around{
+		needs: p.NeedsOf,
+		done:  func(step int) bool { return slices.Contains(before.Done, step) },
+		before: func(step int) error {
+			if err := mayRun(step, p.Steps[step-1], slices.Contains(before.Begun, step)); err != nil {
 				return err
 			}
-		}
-		if err := r.ceiling(ctx, p, w, step); err != nil {
-			return err
-		}
-		if err := r.approved(ctx, step, p.Steps[step-1]); err != nil {
-			return err
-		}
-		if r.Hold != nil {
-			if err := r.Hold(ctx, StepName(step, p.Steps[step-1].Name)); err != nil {
-				return err
+			if !approved {
+				if err := r.approvedPlan(ctx, p, step); err != nil {
+					return err
+				}
+				approved = true
 			}
-		}
-		if err := r.atStep(ctx, step, p.Steps[step-1].Name); err != nil {
-			return err
-		}
-		if r.Between != nil {
-			if err := r.Between(ctx, step); err != nil {
-				return err
-			}
-		}
-		if err := r.beforeStep(ctx, p, w, step); err != nil {
-			return err
-		}
-		return r.stepBegins(ctx, p, step)
-	}, func(step int, outcome string) error { return r.stepEnded(ctx, p, step, outcome) })
+			return r.mayBegin(ctx, p, w, step)
+		},
+		after: func(step int, outcome string) error { return r.stepEnded(ctx, p, step, outcome) },
+	})
+	if c.compensates(p) && ctx.Err() == nil {
+		failed = r.takeBack(ctx, p, c.touched(), failed)
+	}
 	return r.last(ctx, p, w, failed)
+}
+
+// mayBegin is all that is asked in front of a step: the ceiling, people, the lock and the lease, and its own pre-checks.
+func (r *Runner) mayBegin(ctx context.Context, p *service.Plan, w World, step int) error {
+	if err := r.ceiling(ctx, p, w, step); err != nil {
+		return err
+	}
+	if err := r.approved(ctx, step, p.Steps[step-1]); err != nil {
+		return err
+	}
+	if r.Hold != nil {
+		if err := r.Hold(ctx, StepName(step, p.Steps[step-1].Name)); err != nil {
+			return err
+		}
+	}
+	if err := r.atStep(ctx, step, p.Steps[step-1].Name); err != nil {
+		return err
+	}
+	if r.Between != nil {
+		if err := r.Between(ctx, step); err != nil {
+			return err
+		}
+	}
+	if err := r.beforeStep(ctx, p, w, step); err != nil {
+		return err
+	}
+	return r.stepBegins(ctx, p, step)
 }
 
 // put writes what happened, and whose doing it is.
@@ -169,52 +197,90 @@ func (r *Runner) put(e evidence.Step) {
 	r.Log.Put(&e)
 }
 
-// all runs commands in order, beginning with one. before is asked in front of each, after is told how it ended; nil: nothing is.
-func (r *Runner) all(ctx context.Context, part string, steps []service.Step, from int, env map[string]string, before func(step int) error, after func(step int, outcome string) error) error {
+// around is what happens around commands. needs says what must have ended well before one begins; done, before and after may be
+// nil: which need not run, what is asked in front of each, and what is told how it ended.
+type around struct {
+	needs  func(step int) []int
+	done   func(step int) bool
+	before func(step int) error
+	after  func(step int, outcome string) error
+}
+
+// all runs commands, each in a goroutine of its own as soon as it may begin; everything around them happens here, one after the
+// other. The error is of the first that was not ok, or that was not let begin.
+func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env map[string]string, a around) (*course, error) {
+	c := newCourse(len(steps), a.needs, a.done)
 	if _, err := r.environ(env, trace.SpanContext{}); err != nil {
-		return err
+		return c, err
 	}
 	var failed error
-	for i, s := range steps {
-		if i+1 < from {
-			continue
+	fails := func(err error) {
+		if failed == nil {
+			failed = err
 		}
-		if failed == nil && before != nil {
-			failed = before(i + 1)
-			if stopped := new(StepError); errors.As(failed, &stopped) {
-				r.put(evidence.Step{Part: part, Index: i + 1, Name: s.Name, Event: "ended", Outcome: stopped.Outcome.Outcome, Error: stopped.Outcome.Error})
-				continue
+	}
+	type end struct {
+		step int
+		Outcome
+	}
+	ends := make(chan end, len(steps))
+	tell := func(step int, ended bool) {
+		if r.Step != nil && part == evidence.PartStep {
+			r.Step(ctx, step, ended)
+		}
+	}
+	for running := 0; ; {
+		for step := c.next(); step > 0; step = c.next() {
+			if a.before != nil {
+				if err := a.before(step); err != nil {
+					fails(err)
+					c.stopped = true
+					if errors.As(err, new(*Refused)) {
+						c.refused = step
+					}
+					if refused := new(StepError); errors.As(err, &refused) {
+						c.state[step-1] = refused.Outcome.Outcome
+						r.put(evidence.Step{Part: part, Index: step, Name: steps[step-1].Name, Event: "ended", Outcome: refused.Outcome.Outcome, Error: refused.Outcome.Error})
+					}
+					break
+				}
 			}
+			c.state[step-1] = runs
+			running++
+			tell(step, false)
+			go func() {
+				held, free := r.whileHeld(ctx)
+				o := r.Run(held, part, step, steps[step-1], env)
+				free()
+				ends <- end{step, o}
+			}()
 		}
-		if failed != nil {
-			r.put(evidence.Step{Part: part, Index: i + 1, Name: s.Name, Event: "ended", Outcome: evidence.StepSkipped})
-			continue
+		if running == 0 {
+			break
 		}
-		tell := func(ended bool) {
-			if r.Step != nil && part == evidence.PartStep {
-				r.Step(ctx, i+1, ended)
-			}
+		e := <-ends
+		running--
+		s := steps[e.step-1]
+		c.state[e.step-1] = e.Outcome.Outcome
+		if e.Outcome.Outcome == evidence.StepDied { // it is run again: what is until it has ended goes on, and nobody is left who could skip a step
+			return c, &StepError{part, e.step, s, e.Outcome}
 		}
-		tell(false)
-		held, free := r.whileHeld(ctx)
-		o := r.Run(held, part, i+1, s, env)
-		free()
-		if o.Outcome != evidence.StepDied { // it is run again: what is until it has ended goes on
-			tell(true)
+		tell(e.step, true)
+		if e.Outcome.Outcome != evidence.StepOK {
+			fails(&StepError{part, e.step, s, e.Outcome})
+			c.stopped = c.stopped || s.Fails != service.Continues
 		}
-		if o.Outcome != evidence.StepOK {
-			failed = &StepError{part, i + 1, s, o}
-			if o.Outcome == evidence.StepDied {
-				return failed // nobody is left who could skip a step
-			}
-		}
-		if after != nil {
-			if err := after(i+1, o.Outcome); err != nil && failed == nil {
-				failed = err
+		if a.after != nil {
+			if err := a.after(e.step, e.Outcome.Outcome); err != nil {
+				fails(err)
+				c.stopped = true
 			}
 		}
 	}
-	return failed
+	for _, step := range c.waiting() {
+		r.put(evidence.Step{Part: part, Index: step, Name: steps[step-1].Name, Event: "ended", Outcome: evidence.StepSkipped})
+	}
+	return c, failed
 }
 
 // Close ends what commands have left running behind them. Until then it runs, as it would in production.
@@ -267,7 +333,7 @@ func (r *Runner) Run(ctx context.Context, part string, index int, s service.Step
 	began := time.Now()
 	last, err := r.command(ctx, part, index, s, env, span)
 	last.Seconds = time.Since(began).Seconds()
-	r.current.Store(nil)
+	r.current.CompareAndSwap(&span, nil)
 	ended(last, err)
 	if r.Running != nil {
 		r.Running(false)

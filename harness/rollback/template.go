@@ -33,7 +33,8 @@ type Story struct {
 	reason   string // of the first notice that was held back; empty: none was
 	first    bool   // the first notice was told
 	last     evidence.Offset
-	running  string // what runs now, in words; empty: nothing
+	done     map[int]bool // steps of the plan that have ended well, in this run or an earlier one
+	running  string       // what runs now, in words; empty: nothing
 	began    evidence.Offset
 	waits    string // for whom or what the rollback waits; empty: for nothing
 	returned bool   // the last command has
@@ -54,7 +55,7 @@ type impact struct {
 
 // NewStory begins with the run's first event. In a drill every message says that it is one.
 func NewStory(run *evidence.Run, drill bool) *Story {
-	return &Story{run: run, c: run.Communication, drill: drill, impacts: map[string]*impact{}}
+	return &Story{run: run, c: run.Communication, drill: drill, impacts: map[string]*impact{}, done: map[int]bool{}}
 }
 
 // Add folds an event and says what is told because of it.
@@ -152,11 +153,11 @@ func (s *Story) clock(t evidence.Offset, c *evidence.Clock) []Said {
 
 func (s *Story) step(t evidence.Offset, e *evidence.Step) []Said {
 	name := cmp.Or(e.Name, "the lock on rollbacks")
-	what, of := map[string]string{evidence.PartRollout: "deploy", evidence.PartLock: "lock", evidence.PartBefore: "pre-check", evidence.PartStep: "step", evidence.PartAfter: "validation"}[e.Part], ""
+	what, of := map[string]string{evidence.PartRollout: "deploy", evidence.PartLock: "lock", evidence.PartBefore: "pre-check", evidence.PartStep: "step", evidence.PartUndo: "taking back step", evidence.PartAfter: "validation"}[e.Part], ""
 	if e.By != "" {
 		what = e.By + ": " + what
 	}
-	if e.Part == evidence.PartStep {
+	if e.Part == evidence.PartStep || e.Part == evidence.PartUndo {
 		of = fmt.Sprintf(" %d of %d", e.Index, len(s.run.Plan.Steps))
 	}
 	what = strings.ToUpper(what[:1]) + what[1:] + of
@@ -184,15 +185,25 @@ func (s *Story) step(t evidence.Offset, e *evidence.Step) []Said {
 		if !ok && e.Outcome != evidence.StepSkipped {
 			all = append(all, s.milestone(t, "The rollback stopped before it changed anything: %s.", withWhy(name, e.Error))...)
 		}
+	case evidence.PartUndo:
+		switch {
+		case ok:
+			all = append(all, s.milestone(t, "Step%s was taken back: %s.", of, name)...)
+		case e.Outcome != evidence.StepSkipped:
+			all = append(all, s.milestone(t, "Step%s could not be taken back: %s.", of, withWhy(name, e.Error))...)
+		}
 	case evidence.PartStep:
 		s.running = ""
 		switch {
 		case ok:
-			all = append(all, s.milestone(t, "Step%s completed: %s.", of, name)...)
+			s.done[e.Index] = true
+			all = append(all, s.milestone(t, "Step%s completed: %s (%d %% of the plan).", of, name, 100*len(s.done)/len(s.run.Plan.Steps))...)
+		case e.Outcome == evidence.StepEarlier:
+			s.done[e.Index] = true
 		case e.Outcome == evidence.StepDied:
 			all = append(all, s.milestone(t, "The machine that runs the rollback died in step%s. Somebody starts it again.", of)...)
 		case e.Outcome != evidence.StepSkipped:
-			all = append(all, s.milestone(t, "Step%s %s: %s. The rollback stopped there.", of, e.Outcome, withWhy(name, e.Error))...)
+			all = append(all, s.milestone(t, "Step%s %s: %s. %s", of, e.Outcome, withWhy(name, e.Error), s.then(e.Index))...)
 		}
 	case evidence.PartAfter:
 		if !ok {
@@ -203,6 +214,19 @@ func (s *Story) step(t evidence.Offset, e *evidence.Step) []Said {
 		}
 	}
 	return all
+}
+
+// then is what becomes of the plan when a step of it fails.
+func (s *Story) then(step int) string {
+	if step > 0 && step <= len(s.run.Plan.Steps) {
+		switch s.run.Plan.Steps[step-1].Fails {
+		case service.Continues:
+			return "What does not need it goes on."
+		case service.Compensates:
+			return "What was done is taken back."
+		}
+	}
+	return "The rollback stopped there."
 }
 
 func (s *Story) alert(t evidence.Offset, a *evidence.Alert) []Said {

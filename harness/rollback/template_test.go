@@ -70,7 +70,7 @@ func TestTheTemplate(t *testing.T) {
 			{t: 21, k: clock(evidence.ClockStarted, ""), says: []string{status + "web: Rollback started.", stake + "milestone: web: Rollback started: 2 steps."}},
 			{t: 21, k: &evidence.Step{Part: "step", Index: 1, Name: "one", Event: "started"}, says: []string{status + "web: Step 1 of 2 started: one."}},
 			{t: 22, k: &evidence.Step{Part: "step", Index: 1, Name: "one", Event: "output", Output: "x"}},
-			{t: 24, k: ended("step", 1, "one", "ok", ""), says: []string{status + "web: Step 1 of 2 ended: one: ok.", stake + "milestone: web: Step 1 of 2 completed: one."}},
+			{t: 24, k: ended("step", 1, "one", "ok", ""), says: []string{status + "web: Step 1 of 2 ended: one: ok.", stake + "milestone: web: Step 1 of 2 completed: one (50 % of the plan)."}},
 			{t: 26, k: ended("step", 2, "two", "failed", "no space."), says: []string{status + "web: Step 2 of 2 ended: two: failed: no space.", stake + "milestone: web: Step 2 of 2 failed: two: no space. The rollback stopped there."}},
 			returned,
 			{t: 31, k: ended("after", 1, "a", "ok", ""), says: []string{status}},

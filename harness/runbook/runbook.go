@@ -261,8 +261,11 @@ func (b Book) check(t *strings.Builder, c service.Check) {
 
 func (b Book) steps(t *strings.Builder) {
 	line(t, "## Steps")
-	line(t, "In this order, each only when the one before has shown what is expected of it.")
 	p := b.Plan
+	line(t, "In this order, each only when the one before has shown what is expected of it.")
+	if p.Graph {
+		line(t, "Where a step says that it may go beside another one, two people can do both at the same time.")
+	}
 	for i, s := range p.Steps {
 		n := i + 1
 		line(t, "### Step %d of %d: %s", n, len(p.Steps), md(s.Name))
@@ -274,6 +277,9 @@ func (b Book) steps(t *strings.Builder) {
 					line(t, "%s", a.expect)
 				}
 			}
+		}
+		if place := p.Place(n); s.Of != "" || place != "" {
+			line(t, "%s", where(s.Of, place))
 		}
 		if s.Expires > 0 {
 			line(t, "It needs the approval of a person who is not you, within %s.", spoken(s.Expires))
@@ -311,6 +317,18 @@ func (b Book) failed(n int) []string {
 	} else {
 		do = append(do, "Do not run it again (`again: refuse`): a second run may do harm. Look first what it has done, and let somebody who knows it decide."+look)
 	}
+	if s.Fails == service.Compensates {
+		do = append(do, "Take back what was done, the last one first:")
+		for i := n; i >= 1; i-- {
+			if u := steps[i-1].Undo; u != nil && !u.Nothing {
+				do = append(do, fmt.Sprintf("Step %d, within %s: %s", i, spoken(u.Timeout), tick(strings.TrimSpace(u.Run))))
+			}
+		}
+		return append(do, "Tell the incident's channel the step, that it was taken back, and who decides now.")
+	}
+	if s.Fails == service.Continues {
+		do = append(do, "What does not need it goes on: "+beside(b.Plan, n)+".")
+	}
 	switch {
 	case n == 1:
 		do = append(do, "No step before it has changed anything.")
@@ -321,6 +339,9 @@ func (b Book) failed(n int) []string {
 	}
 	var left []string
 	for i := n; i < len(steps); i++ {
+		if slices.Contains(b.Plan.Beside(n), i+1) {
+			continue
+		}
 		left = append(left, fmt.Sprintf("%d (%s)", i+1, md(steps[i].Name)))
 	}
 	if len(left) > 0 {
@@ -385,4 +406,27 @@ func spoken(d time.Duration) string {
 		return fmt.Sprintf("%d min", int(d.Minutes()))
 	}
 	return fmt.Sprintf("%d min %g s", int(d.Minutes()), (d % time.Minute).Seconds())
+}
+
+// beside names the steps that go on when a step has failed.
+func beside(p *service.Plan, n int) string {
+	var names []string
+	for _, i := range p.Beside(n) {
+		names = append(names, fmt.Sprintf("step %d (%s)", i, md(p.Steps[i-1].Name)))
+	}
+	if names == nil {
+		return "nothing does"
+	}
+	return strings.Join(names, ", ")
+}
+
+// where is of which service a step is, and its place among the others.
+func where(of, place string) string {
+	switch {
+	case of == "":
+		return "Place: " + place + "."
+	case place == "":
+		return "Of " + md(of) + "."
+	}
+	return "Of " + md(of) + ": " + place + "."
 }

@@ -39,7 +39,7 @@ func (r *Release) Files(p *Plan) []string {
 	var files []string
 	if p != nil {
 		files = append(files, p.Path)
-		for _, step := range p.Steps {
+		for _, step := range p.Commands() {
 			commands = append(commands, step.Run)
 		}
 		for _, c := range slices.Concat(p.Before, p.After) {
@@ -89,7 +89,7 @@ func (r *Release) RollbackFiles(p *Plan) ([]string, error) {
 		migrations = append(migrations, filepath.Join(s.Dir, s.Database.Migrations))
 	}
 	var commands []string
-	for _, step := range p.Steps {
+	for _, step := range p.Commands() {
 		commands = append(commands, step.Run)
 	}
 	named := append([]string{p.Path}, r.scripts(commands...)...)

@@ -132,7 +132,7 @@ func (r *Release) Foreign(p *Plan) []Foreign {
 		program("load", s.Database.LoadCommand)
 	}
 	if p != nil {
-		commands(p.Path, p.Steps)
+		commands(p.Path, p.Commands())
 		for _, c := range slices.Concat(p.Before, p.After) {
 			if run := c.run(); run != "" {
 				look(p.Path, c.Line, run)

@@ -332,7 +332,7 @@ func TestMistakesAreTold(t *testing.T) {
 		{"releases/v2/release.yaml", "release: v2", "release: v3", `:1:10: expected "v2" in release, which is the name of its folder, found "v3"`},
 		{"releases/v2/release.yaml", "known_bad: Checkout fails.\n", "", `expected "known_bad" in the file, found none: why it is bad`},
 		{"releases/v2/release.yaml", "migrate_to: 5", "migrate_to: 5\ngood: true", `:1:1: expected exactly one of harms, traps, good in the file, found harms, good`},
-		{"releases/v2/release.yaml", "harms:", "harm:", `:3:1: expected one of release, known_bad, harms, traps, good, within, migrate_to, reaches, may_transform, env, rollout in the file, found "harm"; did you mean "harms"?`},
+		{"releases/v2/release.yaml", "harms:", "harm:", `:3:1: expected one of release, known_bad, harms, traps, good, within, migrate_to, reaches, may_transform, with, env, rollout in the file, found "harm"; did you mean "harms"?`},
 		{"releases/v2/release.yaml", "journey: checkout, success_below: 0.9", "success_below: 0.9", `:4:5: expected "journey" in harms, item 1, found none`},
 		{"releases/v2/release.yaml", "success_below: 0.9", "success_below: 90", `expected a share above 0 and at most 1 in success_below, found 90`},
 		{"releases/v2/release.yaml", "success_below: 0.9", "success_below: 0.9, restarts: 2", `expected exactly one of success_below, latency_above, restarts, memory_above, invariant, jobs_failed in harms, item 1, found success_below, restarts`},

@@ -141,7 +141,9 @@ func readPlan(path string, text []byte, r *Release) (*Plan, error) {
 	p.Ceiling = ceiling(o.get("ceiling"), p, order)
 	p.Communication = communication(o.get("communication"), r.Service)
 	p.Sabotage = sabotage(o.get("sabotage"), o.get("communication") != nil)
-	p.Steps = steps(o.must("steps", "the commands, in order"), true)
+	var said []*object
+	p.Steps, said = steps(o.must("steps", "the commands, in order"), true)
+	graph(said, p)
 	p.Before = checks(o.get("before"), "before", p, order)
 	if v := o.get("steps"); v.isList() && len(p.Steps) == 0 {
 		v.wrong("expected at least one step in steps, found an empty list")
@@ -285,8 +287,14 @@ func IsDatabase(variable string) bool { return strings.HasPrefix(variable, "DATA
 // Digest is of what the plan runs, in which order and on what: the same digest says that step 3 is the same step.
 func (p *Plan) Digest() string {
 	sum := sha256.New()
-	for _, s := range p.Steps {
+	for i, s := range p.Steps {
 		fmt.Fprintf(sum, "%q %q %q\n", s.Name, s.Run, s.Again)
+		if p.Graph {
+			fmt.Fprintf(sum, "%v\n", p.NeedsOf(i+1))
+		}
+		if s.Undo != nil {
+			fmt.Fprintf(sum, "%q\n", s.Undo.Run)
+		}
 	}
 	for _, name := range sorted(p.Env) {
 		fmt.Fprintf(sum, "%q %q\n", name, p.Env[name])

@@ -70,7 +70,7 @@ func readRelease(path string, text []byte, s *Service) (*Release, error) {
 		return nil, f.err()
 	}
 	r := &Release{Service: s, Dir: filepath.Dir(path)}
-	o := root.object("release", "known_bad", "harms", "traps", "good", "within", "migrate_to", "reaches", "may_transform", "env", "rollout")
+	o := root.object("release", "known_bad", "harms", "traps", "good", "within", "migrate_to", "reaches", "may_transform", "with", "env", "rollout")
 	name := o.must("release", "its name")
 	if r.Name = name.text(); r.Name != "" && r.Name != filepath.Base(r.Dir) {
 		name.wrong("expected %q in release, which is the name of its folder, found %q", filepath.Base(r.Dir), r.Name)
@@ -119,6 +119,16 @@ func readRelease(path string, text []byte, s *Service) (*Release, error) {
 			Why:     t.must("why", "what changes a user's data needs its reason").text(),
 		})
 	}
+	for _, p := range o.get("with").pairs() {
+		if !slices.Contains(s.Dependants, p.name) {
+			p.key.wrong("expected a dependant of %s in with, found %q%s", s.Name, p.name, meant(p.name, s.Dependants))
+			continue
+		}
+		if r.With == nil {
+			r.With = map[string]string{}
+		}
+		r.With[p.name] = p.text() // the dependant's own folder knows it
+	}
 	r.Env, _ = env(o.get("env"))
 	r.Rollouts = rollouts(o.get("rollout"))
 	if err := f.err(); err != nil {
@@ -133,10 +143,10 @@ func rollouts(v *value) map[string][]Step {
 	switch {
 	case v == nil:
 	case v.isList():
-		all["process"] = steps(v, false)
+		all["process"], _ = steps(v, false)
 	case v.isMapping():
 		for _, way := range v.object("process", "containers", "kubernetes").pairs {
-			if all[way.name] = steps(way.value, false); way.isList() && len(all[way.name]) == 0 {
+			if all[way.name], _ = steps(way.value, false); way.isList() && len(all[way.name]) == 0 {
 				way.wrong("expected at least one step in %s, found an empty list", way.name)
 			}
 		}
@@ -291,37 +301,42 @@ func env(v *value) (all map[string]string, order []string) {
 	return all, order
 }
 
-// steps are commands, of a rollout or a plan.
-// steps reads commands. Those of a plan may ask a person before they run.
-func steps(v *value, ask bool) []Step {
-	var all []Step
+// steps reads commands. Those of a plan may ask a person before they run, and have their place among the others.
+func steps(v *value, ofPlan bool) (all []Step, said []*object) {
 	for _, item := range v.list() {
 		var o *object
-		if ask {
-			o = item.object("name", "run", "timeout", "again", "expect", "approval", "expires")
+		if ofPlan {
+			o = item.object("name", "run", "timeout", "again", "expect", "approval", "expires", "of", "needs", "barrier", "fails", "undo")
 		} else {
 			o = item.object("name", "run", "timeout", "again", "expect")
 		}
-		run := o.must("run", "the command")
-		s := Step{
-			Line:    item.line(),
-			RunLine: run.textLine(),
-			Name:    o.must("name", "what it does, for people").text(),
-			Run:     run.text(),
-			Timeout: o.must("timeout", "after which it is ended").duration(),
-			Again:   o.must("again", "safe: it may be run again after it broke off; refuse: it may not").choice("safe", "refuse"),
-		}
-		if e := o.get("expect"); e != nil {
-			out := e.object("output").must("output", "a regular expression")
-			s.Output = out.text()
-			if _, err := regexp.Compile(s.Output); err != nil {
-				out.wrong("expected a regular expression in output, found %q: %v", s.Output, err)
-			}
-		}
+		said = append(said, o)
+		s := command(item, o)
+		s.Name = o.must("name", "what it does, for people").text()
+		s.Again = o.must("again", "safe: it may be run again after it broke off; refuse: it may not").choice("safe", "refuse")
 		s.Expires = expires(o)
 		all = append(all, s)
 	}
-	return all
+	return all, said
+}
+
+// command reads what is run, for how long at most, and what its output must match.
+func command(item *value, o *object) Step {
+	run := o.must("run", "the command")
+	s := Step{
+		Line:    item.line(),
+		RunLine: run.textLine(),
+		Run:     run.text(),
+		Timeout: o.must("timeout", "after which it is ended").duration(),
+	}
+	if e := o.get("expect"); e != nil {
+		out := e.object("output").must("output", "a regular expression")
+		s.Output = out.text()
+		if _, err := regexp.Compile(s.Output); err != nil {
+			out.wrong("expected a regular expression in output, found %q: %v", s.Output, err)
+		}
+	}
+	return s
 }
 
 // expires is how long a step waits for its approval; 0: it asks for none.

@@ -253,6 +253,7 @@ type Release struct {
 	ReachesN     int           // instances; 0: all
 	ReachesM     int64         // migration; 0: MigrateTo
 	MayTransform []Transform
+	With         map[string]string // dependants that are deployed and rolled back together with it -> the release that each gets
 	Env          map[string]string // for the rollout, as in a plan
 	Rollouts     map[string][]Step // how production deploys it over the one before, by way of deploying: process, containers, kubernetes
 }
@@ -299,6 +300,7 @@ type Plan struct {
 	EnvLine  int               // where it stands; 0: nowhere
 	Before   []Check
 	Steps    []Step
+	Graph    bool // some step says what it needs; otherwise each needs the one before it
 	After    []Check
 
 	Sabotage *Sabotage // what is wrong with it on purpose; nil: it is meant to be right
@@ -353,6 +355,12 @@ type Step struct {
 	Output  string // a regular expression that its output must match; empty: none
 	// Expires: a person must approve it before it runs, within this time; 0: it asks nobody.
 	Expires time.Duration
+	// What follows is of a plan's steps only.
+	Of      string // the service that it puts back; empty: the drilled one, or nobody says
+	Needs   []int  // steps, from 1, that must have ended well before it begins; see Plan.NeedsOf
+	Barrier bool   // it needs everything above, and everything below needs it
+	Fails   string // Stops, Continues, Compensates; empty: Stops
+	Undo    *Undo  // how it is taken back; nil: it never is
 }
 
 // Instance is one running instance and how to reach it alone.

@@ -155,8 +155,9 @@ func (p *Plan) Evidence() evidence.Plan {
 	for _, c := range p.Before {
 		e.Before = append(e.Before, c.Words())
 	}
-	for _, s := range p.Steps {
-		e.Steps = append(e.Steps, evidence.PlanStep{Name: s.Name, Run: s.Run, Timeout: s.Timeout.Seconds(), Again: s.Again, Expires: s.Expires.Seconds()})
+	for i, s := range p.Steps {
+		e.Steps = append(e.Steps, evidence.PlanStep{Name: s.Name, Run: s.Run, Timeout: s.Timeout.Seconds(), Again: s.Again, Expires: s.Expires.Seconds(),
+			Of: s.Of, Place: p.Place(i + 1), Fails: s.Fails, Undo: s.Undo.Words()})
 	}
 	for _, c := range p.After {
 		e.After = append(e.After, c.Words())

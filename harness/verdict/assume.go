@@ -28,7 +28,7 @@ func (j *judging) assume() []Assumption {
 		}
 		all = append(all, j.harmSeen(name))
 	}
-	if len(j.run.Nodes) > 0 && j.refuses() == "" {
+	if instead, _ := j.instead(); len(j.run.Nodes) > 0 && instead == "" {
 		all = append(all, j.nodesRead())
 	}
 	all = append(all, j.withoutGap())
@@ -244,6 +244,10 @@ func (j *judging) releaseReached() Assumption {
 			a.Finding += fmt.Sprintf("; every node was at migration %d", migration)
 		}
 	}
+	if missing := j.othersReached(begun, shownBy); len(missing) > 0 {
+		a.Held = false
+		a.Finding += "; " + list(missing, 3)
+	}
 	for _, s := range f.steps {
 		if s.part == evidence.PartRollout && s.ended && s.outcome != evidence.StepOK {
 			a.Finding += fmt.Sprintf("; step %d of the rollout ended as %s", s.index, s.outcome)
@@ -320,6 +324,8 @@ func (j *judging) withoutGap() Assumption {
 	switch {
 	case j.refuses() != "":
 		a.Finding = "nothing is rolled back, and nothing is watched"
+	case j.givesUp():
+		a.Finding = "service is not restored, and what is there at the end was read"
 	case j.watch == nil:
 		a.Held, a.Finding = false, "nobody decided to roll back, so nothing was watched"
 	case j.whole == yes:

@@ -77,6 +77,10 @@ func checks() []check {
 			"Set the breaker's rules above what is usual: a higher share, more failures, a longer stretch."},
 		{NoForbiddenMix, false, hasForbidden, []string{ObservationWithout}, noForbiddenMix,
 			"Turn the steps round, or put a barrier between them: what the finding names must not serve together."},
+		{ServicesServe, false, hasTogether, []string{ObservationWithout}, servicesServe,
+			"Give the plan a step for each service that the release changed, and let nothing go on without it."},
+		{TakenBack, false, mustGiveUp, nil, takenBack,
+			"Mend what takes back the step that the finding names: it must work on a step that was done and on one that was half done."},
 		{WithinCeiling, false, hasCeiling, nil, withinCeiling,
 			"Let the plan touch what has the bad release alone, or raise its ceiling with a reason."},
 		{FirstNotice, false, promised(FirstNotice), nil, firstNotice,
@@ -179,6 +183,12 @@ func mustRefuse(j *judging) string {
 	return unless(j.refuses() != "", "the plan is not expected to refuse")
 }
 
+func mustGiveUp(j *judging) string { return unless(j.givesUp(), "the plan is not expected to give up") }
+
+func hasTogether(j *judging) string {
+	return unless(len(j.run.Together) > 0, "no other service is rolled back together with it")
+}
+
 func hasHerd(j *judging) string { return unless(j.run.Herd != nil, "nobody comes back") }
 
 func hasSecond(j *judging) string {
@@ -186,11 +196,11 @@ func hasSecond(j *judging) string {
 }
 
 func hasForbidden(j *judging) string {
-	return unless(len(j.mixes()) > 0 && j.refuses() == "", "service.yaml forbids no mix of these releases")
+	return unless(len(j.mixes()) > 0, "service.yaml forbids no mix of these releases")
 }
 
 func hasCeiling(j *judging) string {
-	return unless(len(j.run.Plan.Ceiling) > 0 && j.refuses() == "", "the plan states no ceiling")
+	return unless(len(j.run.Plan.Ceiling) > 0, "the plan states no ceiling")
 }
 
 func unless(ok bool, why string) string {

@@ -547,7 +547,7 @@ func TestChecks(t *testing.T) {
 
 		{"a check of tomorrow", "stated", run(func(r *evidence.Run) { r.Promises = []evidence.Promise{{Check: "a check of tomorrow", Text: "x"}} }), verdict.Unjudged, open, "promise list 2 has no check of this name"},
 	}
-	cases = slices.Concat(cases, operatorCases(), herdCases(), breakerCases(), ceilingCases(), mixCases(), communicationCases())
+	cases = slices.Concat(cases, operatorCases(), herdCases(), breakerCases(), ceilingCases(), mixCases(), togetherCases(), communicationCases())
 	seen := map[string]map[string]bool{}
 	for _, c := range cases {
 		if seen[c.check] == nil {

@@ -13,9 +13,10 @@ func (j *judging) clocks() Clocks {
 	c := Clocks{}
 	should := []string{evidence.ClockBaselineBegun, evidence.ClockBaselineEnded, evidence.ClockDeployBegun, evidence.ClockDeployed,
 		evidence.ClockDecided, evidence.ClockStarted, evidence.ClockCommandReturned, evidence.ClockWatchEnded, evidence.ClockDataVerified}
+	instead, _ := j.instead()
 	if j.refuses() != "" { // nothing starts
 		should = should[:5]
-	} else {
+	} else if instead == "" {
 		should = append(should, evidence.ClockRestored)
 		if j.f.used() {
 			should = append(should, evidence.ClockUsersRestored)
@@ -31,10 +32,10 @@ func (j *judging) clocks() Clocks {
 	for name, m := range j.f.clocks {
 		set(name, m.t)
 	}
-	if j.refuses() == "" && j.users == yes && j.f.used() {
+	if instead == "" && j.users == yes && j.f.used() {
 		set(evidence.ClockUsersRestored, j.usersAt)
 	}
-	if j.refuses() == "" && j.whole == yes {
+	if instead == "" && j.whole == yes {
 		set(evidence.ClockRestored, j.restoredAt)
 	}
 	if len(j.run.Release.Harms) > 0 {
@@ -70,7 +71,7 @@ func (j *judging) detected() tick {
 func (j *judging) speed() (Speed, *float64) {
 	s := Speed{Target: j.limit()}
 	s.People, s.Paused, _ = j.kept()
-	if j.watch == nil || j.refuses() != "" {
+	if instead, _ := j.instead(); j.watch == nil || instead != "" {
 		return s, nil
 	}
 	took := func(from, to tick) *float64 {

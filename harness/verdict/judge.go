@@ -115,6 +115,20 @@ func (j *judging) refuses() string {
 	return j.run.Expect.Refuses
 }
 
+// givesUp says whether a step of the plan must fail, and the plan take back what it has done.
+func (j *judging) givesUp() bool { return j.run.Expect != nil && j.run.Expect.GivesUp }
+
+// instead is why service is not expected to be restored, and what is judged in place of that; empty: it is expected to be.
+func (j *judging) instead() (why string, checks []string) {
+	switch {
+	case j.refuses() != "":
+		return "the plan must refuse, so nothing is rolled back", []string{PlanRefused}
+	case j.givesUp():
+		return "the plan must give up, so service is not restored by it", []string{TakenBack, NoForbiddenMix}
+	}
+	return "", nil
+}
+
 // promises judges every check of the list, and names those that the drill states and the list does not know.
 func (j *judging) promises() []Promise {
 	var all []Promise
@@ -123,10 +137,11 @@ func (j *judging) promises() []Promise {
 		known[c.name] = true
 		p := Promise{Name: c.name, Text: j.text(c.name)}
 		why := c.applies(j)
-		if j.refuses() != "" && c.name != PlanRefused {
-			why = "the plan must refuse, so nothing is rolled back"
+		otherwise, only := j.instead()
+		if otherwise != "" && !has(only, c.name) {
+			why = otherwise
 		}
-		if why != "" && !(j.states(c.name) && statable(c.name) && j.refuses() == "") {
+		if why != "" && !(j.states(c.name) && statable(c.name) && otherwise == "") {
 			p.State, p.Finding = NotApplicable, why
 			all = append(all, p)
 			continue
@@ -168,7 +183,7 @@ func (j *judging) promises() []Promise {
 // there is nothing to show, and they cannot be judged. The others are part of wider sentences, or cannot apply: nobody
 // took a write back, there is one node only, the drill is not alone.
 func statable(name string) bool {
-	return !has([]string{RestoredInTime, NodesHoldSameRows, EffectsExactlyOnce, NothingResurrected, LatencyBack, PlanRefused}, name)
+	return !has([]string{RestoredInTime, NodesHoldSameRows, EffectsExactlyOnce, NothingResurrected, LatencyBack, PlanRefused, TakenBack}, name)
 }
 
 func (j *judging) states(name string) bool {
@@ -259,9 +274,9 @@ func (j *judging) because(v Verdict) string {
 	}
 	switch v.Verdict {
 	case Pass:
-		if j.refuses() != "" {
+		if _, only := j.instead(); only != nil {
 			for _, p := range v.Promises {
-				if p.Name == PlanRefused {
+				if p.Name == only[0] {
 					return sentence(p.Finding)
 				}
 			}
@@ -349,7 +364,7 @@ func sentence(s string) string {
 // expected compares the verdict with what the drill says must happen.
 func (j *judging) expected(v *Verdict) {
 	e := j.run.Expect
-	if e == nil || e.Fails == "" && e.Refuses == "" {
+	if e == nil || e.Fails == "" && e.Refuses == "" && !e.GivesUp {
 		return
 	}
 	met := false
@@ -365,6 +380,11 @@ func (j *judging) expected(v *Verdict) {
 	if e.Refuses != "" && e.Fails == "" {
 		met = v.Verdict == Pass && state(PlanRefused) == Kept
 		v.ExpectedWhy = fmt.Sprintf("expected that the plan refuses because of %q: %s", e.Refuses, either(met, "it did, and changed nothing", "not met"))
+		return
+	}
+	if e.GivesUp && e.Fails == "" {
+		met = v.Verdict == Pass && state(TakenBack) == Kept
+		v.ExpectedWhy = fmt.Sprintf("expected that the plan gives up and takes back what it did: %s", either(met, "it did", "not met"))
 		return
 	}
 	is := state(e.Fails)

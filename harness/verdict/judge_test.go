@@ -640,8 +640,8 @@ func TestNames(t *testing.T) {
 		}
 		seen[n] = true
 	}
-	if len(seen) != 33 {
-		t.Errorf("expected 33 checks, found %d", len(seen))
+	if len(seen) != 35 {
+		t.Errorf("expected 35 checks, found %d", len(seen))
 	}
 	v := good().judge()
 	for i, n := range verdict.Names() {

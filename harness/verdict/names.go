@@ -35,6 +35,8 @@ const (
 	NoEarlyAllClear    = "there is no all-clear while anything is open"
 	MessagesArrive     = "everything that is told arrives"
 	HandedOver         = "the incident is handed over and accepted"
+	ServicesServe      = "every service serves its target release"
+	TakenBack          = "what a failed plan had done is taken back"
 )
 
 // The names of the assumptions.

@@ -26,6 +26,7 @@ type part struct {
 	since    tick   // of that
 	readAt   tick   // the last reading
 	instance bool
+	other    bool // of a dependant that is rolled back together with the drilled service
 	cluster  bool // of what a cluster says of pods: how many serve, and which ones endpoints hold
 	node     bool
 	schema   bool // of a node: its schema, not its health
@@ -35,6 +36,8 @@ type part struct {
 // check is the one whose remedy brings it back.
 func (p *part) check() string {
 	switch {
+	case p.other:
+		return ServicesServe
 	case p.instance, p.cluster:
 		return InstancesServe
 	case p.schema:
@@ -158,6 +161,11 @@ func (f *Facts) parts(now tick) []part {
 	if f.run.Replicas > 0 {
 		all = append(all, f.replicasPart(lives, all))
 		all = append(all, f.endpointParts(lives, now)...)
+	}
+	for _, t := range f.run.Together {
+		for _, key := range f.others(t) {
+			all = append(all, f.otherPart(t, key, now))
+		}
 	}
 	for _, name := range f.Remaining(f.run.Nodes) {
 		add(f.nodePart(name, now, mostLag))

@@ -20,14 +20,14 @@ type Run struct {
 	Windows     Windows   `json:"windows"`
 	Traffic     Traffic   `json:"traffic"`
 
-	Service    Service   `json:"service"`
-	Dependants []Service `json:"dependants,omitempty"`
+	Service    Service    `json:"service"`
+	Dependants []Service  `json:"dependants,omitempty"`
 	Together   []Together `json:"together,omitempty"` // dependants that are deployed and rolled back together with the service
-	Good       string    `json:"good"` // the release before, and the target of the rollback
-	Release    Release   `json:"release"`
-	Plan       Plan      `json:"plan"`
-	Instances  []string  `json:"instances"` // of the drilled service, by name
-	Nodes      []string  `json:"nodes"`     // Postgres nodes, by name; none without a database
+	Good       string     `json:"good"`               // the release before, and the target of the rollback
+	Release    Release    `json:"release"`
+	Plan       Plan       `json:"plan"`
+	Instances  []string   `json:"instances"` // of the drilled service, by name
+	Nodes      []string   `json:"nodes"`     // Postgres nodes, by name; none without a database
 	// Rows is how many rows a table was asked to have. Absent where nobody stated it, and in older runs.
 	Rows map[string]int `json:"rows,omitempty"`
 	// Replicas says that instances come and go, as pods do, and that so many of them must serve; 0: they are those in Instances.

@@ -63,11 +63,15 @@ func togetherCases() []checkCase {
 		{verdict.TakenBack, "it did", gaveUp, kept, pass, "step 2 (the code) failed with exit code 1: exit status 1, and all that was done was taken back"},
 		{verdict.TakenBack, "nothing failed", run(func(r *evidence.Run) { r.Expect = &evidence.Expect{GivesUp: true} }), broken, fails, "none of its steps failed"},
 		{verdict.TakenBack, "one step is not taken back", all(gaveUp, func(l *log) {
-			l.drop(func(e *evidence.Event) bool { return e.Step != nil && e.Step.Part == evidence.PartUndo && e.Step.Index == 1 })
+			l.drop(func(e *evidence.Event) bool {
+				return e.Step != nil && e.Step.Part == evidence.PartUndo && e.Step.Index == 1
+			})
 		}), broken, fails, "step 1 (the column) was not taken back"},
 		{verdict.TakenBack, "there is nothing to take back of it", all(gaveUp, func(l *log) {
 			l.run.Plan.Steps[0].Undo = "nothing"
-			l.drop(func(e *evidence.Event) bool { return e.Step != nil && e.Step.Part == evidence.PartUndo && e.Step.Index == 1 })
+			l.drop(func(e *evidence.Event) bool {
+				return e.Step != nil && e.Step.Part == evidence.PartUndo && e.Step.Index == 1
+			})
 		}), kept, pass, "all that was done was taken back"},
 		{verdict.TakenBack, "what takes it back fails", undo(2, evidence.StepFailed), broken, fails, "taking back step 2 (the code) failed with exit code 1"},
 		{verdict.TakenBack, "an instance stays", all(gaveUp, instance("shop-2", 30, 60, func(i *evidence.Instance) { i.Release = "v1" })), broken, fails, "shop-2 serves v1, and served v2 at the decision"},

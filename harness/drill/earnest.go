@@ -364,13 +364,19 @@ func (e *Earnest) roll(ctx context.Context, before rollback.Progress) error {
 		}
 		return hold(ctx, step)
 	}
-	done := 0
-	e.runner.Step = func(_ context.Context, index int, ended bool) {
+	earlier := rollback.From(e.From, fmt.Sprintf("by the word of %s: %s", e.Operator, e.Why))
+	if e.Resume {
+		earlier = before.Earlier()
+	}
+	done := len(earlier.Done)
+	e.runner.Step = func(_ context.Context, index int, outcome string) {
 		what := fmt.Sprintf("step %d of %d: %s", index, len(p.Steps), p.Steps[index-1].Name)
-		if !ended {
+		switch outcome {
+		case "":
 			e.tell(what, p.Steps[index-1].Run, false)
-		} else if done++; p.Graph {
-			e.tell(what, fmt.Sprintf("has ended: %d %% of the plan's steps have", 100*done/len(p.Steps)), false)
+		case evidence.StepOK:
+			done++
+			e.tell(what, fmt.Sprintf("done, %d %% of the plan", 100*done/len(p.Steps)), false)
 		}
 	}
 	e.log.Put(&evidence.Phase{Name: "rollback"})
@@ -387,9 +393,7 @@ func (e *Earnest) roll(ctx context.Context, before rollback.Progress) error {
 	}
 	e.tell("pre-checks", fmt.Sprintf("%d hold", len(p.Before)-len(e.Without)), true)
 	e.clock(evidence.ClockStarted, "")
-	earlier := rollback.From(e.From, fmt.Sprintf("by the word of %s: %s", e.Operator, e.Why))
 	if e.Resume {
-		earlier = before.Earlier()
 		e.tell("resumed", fmt.Sprintf("%d of %d steps are done: %s", len(earlier.Done), len(p.Steps), before), true)
 	}
 	failed := e.runner.StepsAfter(steady, p, e, earlier)

@@ -45,8 +45,8 @@ func newFaults(log *evidence.Log, declared []evidence.DeclaredFault, w fault.Wor
 }
 
 // step is told of each step of the plan, before it runs and when it has ended.
-func (f *faults) step(ctx context.Context, index int, ended bool) {
-	if ended {
+func (f *faults) step(ctx context.Context, index int, outcome string) {
+	if outcome != "" {
 		f.lift(ctx, func(d evidence.DeclaredFault) bool { return d.Until == index })
 		return
 	}

@@ -130,8 +130,8 @@ func TestWhatRunsBesideAFailedStepEnds(t *testing.T) {
 		step("b", "touch b; until [ -e failed ]; do sleep 0.01; done"),
 		step("c", "", 2),
 	}}
-	r.Step = func(_ context.Context, index int, ended bool) {
-		if index == 1 && ended {
+	r.Step = func(_ context.Context, index int, outcome string) {
+		if index == 1 && outcome != "" {
 			if err := os.WriteFile(filepath.Join(r.Dir, "failed"), nil, 0o600); err != nil {
 				t.Error(err)
 			}

@@ -37,8 +37,9 @@ type Runner struct {
 	Platform map[string]string // what every command finds on its machine: SUPERVISOR, PROXY ...; a PATH here replaces the harness's
 	Tracer   trace.Tracer      // nil: no spans
 	Running  func(bool)        // told when a command starts and when it has ended; may be nil
-	// Step is told when a step of a plan is about to run, its pre-checks done, and when it has ended; may be nil.
-	Step func(ctx context.Context, index int, ended bool)
+	// Step is told when a step of a plan is about to run, its pre-checks done, and how it has ended; may be nil. The outcome is
+	// empty before it runs.
+	Step func(ctx context.Context, index int, outcome string)
 
 	Operator string  // as whom the lock is taken; empty: as the user of this process, and the log says it only when that is refused
 	By       string  // of a second operator: who, in all that is written
@@ -224,9 +225,9 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env
 		Outcome
 	}
 	ends := make(chan end, len(steps))
-	tell := func(step int, ended bool) {
+	tell := func(step int, outcome string) {
 		if r.Step != nil && part == evidence.PartStep {
-			r.Step(ctx, step, ended)
+			r.Step(ctx, step, outcome)
 		}
 	}
 	for running := 0; ; {
@@ -247,7 +248,7 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env
 			}
 			c.state[step-1] = runs
 			running++
-			tell(step, false)
+			tell(step, "")
 			go func() {
 				held, free := r.whileHeld(ctx)
 				o := r.Run(held, part, step, steps[step-1], env)
@@ -265,7 +266,7 @@ func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env
 		if e.Outcome.Outcome == evidence.StepDied { // it is run again: what is until it has ended goes on, and nobody is left who could skip a step
 			return c, &StepError{part, e.step, s, e.Outcome}
 		}
-		tell(e.step, true)
+		tell(e.step, e.Outcome.Outcome)
 		if e.Outcome.Outcome != evidence.StepOK {
 			fails(&StepError{part, e.step, s, e.Outcome})
 			c.stopped = c.stopped || s.Fails != service.Continues

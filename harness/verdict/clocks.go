@@ -116,16 +116,7 @@ func (j *judging) replicas() []Replica {
 		if list := f.readings(l); len(list) > 0 {
 			last := list[len(list)-1]
 			r.Evidence = last.n
-			switch release := f.names.is(last.v.release); {
-			case !last.v.up:
-				r.Last = "down"
-			case release == "":
-				r.Last = "up, release unknown"
-			case !last.v.ready:
-				r.Last = release + ", not ready"
-			default:
-				r.Last = release
-			}
+			r.Last = f.lastWord(last.v)
 		}
 		p := f.instancePart(l, forever)
 		t, ok := p.converged(j.end)
@@ -136,6 +127,15 @@ func (j *judging) replicas() []Replica {
 			}
 		}
 		add(r, t, ok)
+	}
+	for _, t := range j.run.Together {
+		for _, key := range f.others(t) {
+			p := f.otherPart(t, key, forever)
+			converged, ok := p.converged(j.end)
+			last := f.instances.of(key)
+			r := Replica{Name: p.name, Kind: "instance", Last: f.lastWord(last[len(last)-1].v), Evidence: last[len(last)-1].n}
+			add(r, converged, ok)
+		}
 	}
 	for _, name := range j.run.Nodes {
 		r := Replica{Name: name, Kind: "node", Last: "schema never read"}
@@ -176,6 +176,20 @@ func (j *judging) replicas() []Replica {
 	return all
 }
 
+// lastWord is what an instance was when it was last seen.
+func (f *Facts) lastWord(i instance) string {
+	switch release := f.names.is(i.release); {
+	case !i.up:
+		return "down"
+	case release == "":
+		return "up, release unknown"
+	case !i.ready:
+		return release + ", not ready"
+	default:
+		return release
+	}
+}
+
 func (j *judging) targetSchema() string {
 	if j.run.Plan.Schema != 0 {
 		return "the schema of migration " + number(j.run.Plan.Schema)
@@ -201,6 +215,16 @@ func (j *judging) shares() Shares {
 		}
 	}
 	s.Replicas[1] = max(s.Replicas[1], int64(j.run.Replicas))
+	for _, t := range j.run.Together {
+		for _, key := range j.f.others(t) {
+			s.Replicas[1]++
+			if p := j.f.otherPart(t, key, forever); j.watched {
+				if is, _ := p.holds(j.end-1, j.end); is == yes {
+					s.Replicas[0]++
+				}
+			}
+		}
+	}
 	for _, name := range j.run.Nodes {
 		s.Replicas[1]++
 		if last, n := j.audited(name); n > 0 && last.read && last.equal && j.f.nodePart(name, forever, math.Inf(1)).is == yes {

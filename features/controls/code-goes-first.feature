@@ -1,11 +1,11 @@
 @control @together @gate
 Feature: Control: the code goes back before what it cannot cope with
 
-  The code is quickly deployed, so it comes first. Until the flag is off, bistro of before meets prices of cafe's that it cannot cope
+  The code is quickly deployed, so it comes first. Until the flag is off, diner of before meets prices of cafe's that it cannot cope
   with, which service.yaml forbids.
 
   Background:
-    Given the service "bistro"
+    Given the service "diner"
     And 40 journeys per second by 20 users
 
   Scenario: The code is rolled back before the flag

@@ -1,10 +1,10 @@
 @control @together @gate
 Feature: Control: one service is rolled back and another is not
 
-  The flag's step fails, and the plan says that this holds nobody up. Bistro is rolled back and cafe is not.
+  The flag's step fails, and the plan says that this holds nobody up. Diner is rolled back and cafe is not.
 
   Background:
-    Given the service "bistro"
+    Given the service "diner"
     And 40 journeys per second by 20 users
 
   Scenario: The flag stays on

@@ -5,7 +5,7 @@ Feature: Control: a plan stops half-way and stays there
   schema one half has gone.
 
   Background:
-    Given the service "bistro"
+    Given the service "diner"
     And 40 journeys per second by 20 users
 
   Scenario: The schema is left half-way

@@ -5,7 +5,7 @@ Feature: Control: what takes a step back forgets an instance
   releases serve.
 
   Background:
-    Given the service "bistro"
+    Given the service "diner"
     And 40 journeys per second by 20 users
 
   Scenario: One instance stays where the plan had brought it

@@ -1,12 +1,12 @@
 @together @gate
 Feature: Rolling back what was deployed together
 
-  v2-tables is three things: bistro's code, bistro's schema, and a flag of cafe's. Bistro of before cannot cope with the prices
-  that the flag brings, and bistro of the release not with the schema of before. So the order is given, and the plan knows what may
+  v2-tables is three things: diner's code, diner's schema, and a flag of cafe's. Diner of before cannot cope with the prices
+  that the flag brings, and diner of the release not with the schema of before. So the order is given, and the plan knows what may
   run side by side.
 
   Background:
-    Given the service "bistro"
+    Given the service "diner"
     And 40 journeys per second by 20 users
 
   Scenario: The flag, then the code, then the schema

@@ -42,7 +42,7 @@ var mechanisms = []mechanism{
 	{regexp.MustCompile(`\bspinnaker-run (\S+)`), "Spinnaker runs a pipeline of its application $1; each stage is told with how it ended.", ""},
 	{regexp.MustCompile(`\bargocd-rollback (\S+) ([0-9]+)`), "Argo CD applies what the application $1 was at entry $2 of its history; it refuses while it synchronises by itself.", "argocd app get $1"},
 	{regexp.MustCompile(`\blaunchdarkly-off (\S+) (\S+) (\S+)`), "LaunchDarkly's flag $2 of the project $1 is turned off in $3.", ""},
-	{regexp.MustCompile(`\b(?:flagd|go-feature-flag)-off (\S+) (\S+)`), "The flag $1 is disabled in the file $2, and each server is asked until it says so.", `jq '.["$1"] // .flags["$1"]' $2`},
+	{regexp.MustCompile(`\bflag-file-off (?:flagd|go-feature-flag) (\S+) (\S+)`), "The flag $1 is disabled in the file $2, and each server is asked until it says so.", `jq '.["$1"] // .flags["$1"]' $2`},
 	{regexp.MustCompile(`\becho\b[^|;&\n]*>\s*(\S+)`), "It writes the file $1.", "cat $1"},
 }
 

@@ -122,8 +122,8 @@ func TestMechanisms(t *testing.T) {
 		{"./spinnaker-run web 'Roll back'", "pipeline of its application web", ""},
 		{"./argocd-rollback web 3", "the application web was at entry 3", "argocd app get web"},
 		{"./launchdarkly-off default sale production", "flag sale of the project default is turned off in production", ""},
-		{"./flagd-off sale flags.json", "The flag sale is disabled in the file flags.json", `jq '.["sale"] // .flags["sale"]' flags.json`},
-		{"./go-feature-flag-off sale flags.json", "The flag sale is disabled in the file flags.json", `jq '.["sale"] // .flags["sale"]' flags.json`},
+		{"./flag-file-off flagd sale flags.json", "The flag sale is disabled in the file flags.json", `jq '.["sale"] // .flags["sale"]' flags.json`},
+		{"./flag-file-off go-feature-flag sale flags.json", "The flag sale is disabled in the file flags.json", `jq '.["sale"] // .flags["sale"]' flags.json`},
 		{"liquibase update", "It runs the command below as it stands", ""},
 	} {
 		page := written(t, runbook.Book{Plan: plan(service.Step{Name: "one", Run: c.run, Again: "refuse"})})

@@ -108,6 +108,31 @@ func TestWhatToDoWhenAStepFails(t *testing.T) {
 	}
 }
 
+// What a command does is known by its form, and so is what shows how far it came.
+func TestMechanisms(t *testing.T) {
+	for _, c := range []struct{ run, does, look string }{
+		{`goose -dir migrations postgres "$DB" down-to 4`, "each migration above 4", `goose -dir migrations postgres "$DB" status`},
+		{"ansible-playbook site.yaml -e release=v1", "the playbook site.yaml on", "ansible-playbook site.yaml -e release=v1 --check --diff"},
+		{"ansible-playbook -i last-year.yaml --limit=web -v site.yml && echo done >log", "the playbook site.yml on", "ansible-playbook -i last-year.yaml --limit=web -v site.yml --check --diff"},
+		{"flyway -target=5 undo", "Flyway runs undo migrations", "flyway info"},
+		{"./flyway-undo 5", "Flyway runs undo migrations", "flyway info"},
+		{"./liquibase-rollback v1", "change sets that came after a tag", "liquibase history"},
+		{"liquibase rollback --tag=v1", "change sets that came after a tag", "liquibase history"},
+		{"./rundeck-run 1a2b '-release v1'", "Rundeck runs its job 1a2b", ""},
+		{"./spinnaker-run web 'Roll back'", "pipeline of its application web", ""},
+		{"./argocd-rollback web 3", "the application web was at entry 3", "argocd app get web"},
+		{"./launchdarkly-off default sale production", "flag sale of the project default is turned off in production", ""},
+		{"./flag-file-off flagd sale flags.json", "The flag sale is disabled in the file flags.json", `jq '.["sale"] // .flags["sale"]' flags.json`},
+		{"./flag-file-off go-feature-flag sale flags.json", "The flag sale is disabled in the file flags.json", `jq '.["sale"] // .flags["sale"]' flags.json`},
+		{"liquibase update", "It runs the command below as it stands", ""},
+	} {
+		page := written(t, runbook.Book{Plan: plan(service.Step{Name: "one", Run: c.run, Again: "refuse"})})
+		if !strings.Contains(page, c.does) || strings.Contains(page, "shows how far it came") != (c.look != "") || !strings.Contains(page, c.look) {
+			t.Errorf("%s: expected %q and %q in:\n%s", c.run, c.does, c.look, page)
+		}
+	}
+}
+
 // What a plan says cannot become Markdown or HTML of the page, and nothing in a command can end its block.
 func TestWhatAPlanSaysIsNotRead(t *testing.T) {
 	p := plan(service.Step{Name: "<script>*bold*", Run: "echo '```'\necho \u202egnp", Again: "safe", Output: "a`b"})

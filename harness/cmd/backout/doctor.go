@@ -78,7 +78,7 @@ func diagnose(ctx context.Context, postgresDir string) []diagnosis {
 		{"curl", "apt-get install curl", "plans of the sample that change a flag"},
 		{"go", "apt-get install golang   (1.26 or newer, from go.dev)", "building the sample services"},
 		{"nginx", "apt-get install nginx-light", "drills of pages behind caches"},
-		{"ansible-playbook", "apt-get install ansible-core", "drills of playbooks"},
+		{"ansible-playbook", "apt-get install --no-install-recommends ansible-core", "drills of playbooks"},
 		{"git", "apt-get install git", "building the sample releases from their patches"},
 	} {
 		d := diagnosis{what: tool.name}

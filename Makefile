@@ -164,8 +164,8 @@ show-8-overhead: ## what a step costs with guardrails, against the same step in 
 	ROUNDS=100 go test -count 1 -timeout 20m -run WhatAStepCosts -v ./harness/rollback
 
 show-8-restore: export TMPDIR := $(or $(wildcard /dev/shm),/tmp)
-show-8-restore: ## the way back from a rewritten table by its Down, and by the copy that was kept, at three volumes
-	BACKOUT_RESTORE="100000 1000000 3000000" BACKOUT_REPEATS=3 go test -count 1 -timeout 60m -run RestoreBesideDDL -v ./fixtures/services
+show-8-restore: tools ## the way back from a rewritten table by its Down, a copy, a dump and a base backup, at three volumes
+	BACKOUT_RESTORE="100000 1000000 3000000" BACKOUT_REPEATS=3 go test -count 1 -timeout 120m -run RestoreBesideDDL -v ./fixtures/services
 
 test: doctor ## the tests
 	go vet ./...

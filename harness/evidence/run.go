@@ -143,6 +143,20 @@ type Release struct {
 	MayTransform []Transform `json:"may_transform,omitempty"`
 	// Schema says that the release changes it, so that harm counts whoever answers.
 	Schema bool `json:"schema,omitempty"`
+	// Measured is what its authors measured of its ways back, outside of any drill; the first way is what the others are held against.
+	Measured []Measured `json:"measured,omitempty"`
+}
+
+// Measured is what one way back from a release took at one volume. Times are in seconds.
+type Measured struct {
+	Rows    int     `json:"rows"`
+	Way     string  `json:"way"`
+	Seconds float64 `json:"seconds"`         // until the way had been gone
+	Blocked float64 `json:"blocked"`         // the longest that somebody who wrote beside it waited
+	Keep    float64 `json:"keep,omitempty"`  // what was kept for it before the migration took so long
+	Bytes   int64   `json:"bytes,omitempty"` // and takes so much room
+	Runs    int     `json:"runs"`            // the figures are medians of so many
+	Load    string  `json:"load"`            // of the machine, when it was measured
 }
 
 // Together is a dependant that is deployed and rolled back together with the drilled service.

@@ -1292,7 +1292,7 @@ func (m *Model) facts() []group {
 	case m.End != nil:
 		evidenceOf = append(evidenceOf, [2]string{"End", strings.TrimSpace(m.End.How + " " + m.End.Why)})
 	}
-	out := []group{drill, {Name: "Versions", Pairs: sorted(r.Versions)}, {Name: "Machine", Pairs: sorted(r.Machine)},
+	out := []group{drill, {Name: "Ways back, as the release's authors measured them", Pairs: measured(r.Release.Measured)}, {Name: "Versions", Pairs: sorted(r.Versions)}, {Name: "Machine", Pairs: sorted(r.Machine)},
 		{Name: "Evidence", Pairs: evidenceOf, Mono: true}, {Name: "Digests, SHA-256", Pairs: sorted(r.Digests), Mono: true}}
 	return slices.DeleteFunc(out, func(g group) bool { return len(g.Pairs) == 0 })
 }

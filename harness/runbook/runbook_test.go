@@ -133,6 +133,26 @@ func TestMechanisms(t *testing.T) {
 	}
 }
 
+// The form of a command tells what it does, also of those that come from a tool's documentation.
+func TestWhatAStepDoes(t *testing.T) {
+	for run, want := range map[string]string{
+		`psql -d "$DB" -f restore.sql`:                        "psql runs the SQL file restore.sql",
+		`pg_restore --dbname beside orders.dump`:              "nothing that was written since",
+		`pg_basebackup --pgdata base --wal-method stream`:     "pg_basebackup copies a whole server",
+		`./recover kept recovery_target_name=before`:          "up to the name before, and no further",
+		`postgres -D side -c "recovery_target_lsn=0/9007220"`: "up to the lsn 0/9007220, and no further",
+		`flyway -url="$DB" undo`:                              "Flyway runs undo migrations",
+		`helm rollback web 3 --wait`:                          "Helm brings the release web to an earlier revision",
+		`redis-cli -u "$CACHE" flushdb`:                       "The whole cache is emptied",
+		`./deploy v1`:                                         "It runs the script",
+		`systemctl restart web`:                               "It runs the command below as it stands.",
+	} {
+		if page := written(t, runbook.Book{Plan: plan(service.Step{Name: "one", Run: run, Again: "safe"})}); !strings.Contains(page, want) {
+			t.Errorf("%s: expected %q in:\n%s", run, want, page)
+		}
+	}
+}
+
 // What a plan says cannot become Markdown or HTML of the page, and nothing in a command can end its block.
 func TestWhatAPlanSaysIsNotRead(t *testing.T) {
 	p := plan(service.Step{Name: "<script>*bold*", Run: "echo '```'\necho \u202egnp", Again: "safe", Output: "a`b"})

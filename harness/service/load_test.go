@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"backout/harness/evidence"
 )
 
 // folder makes a service's folder: service.yaml, two releases and a plan, laid over by other files.
@@ -332,7 +334,7 @@ func TestMistakesAreTold(t *testing.T) {
 		{"releases/v2/release.yaml", "release: v2", "release: v3", `:1:10: expected "v2" in release, which is the name of its folder, found "v3"`},
 		{"releases/v2/release.yaml", "known_bad: Checkout fails.\n", "", `expected "known_bad" in the file, found none: why it is bad`},
 		{"releases/v2/release.yaml", "migrate_to: 5", "migrate_to: 5\ngood: true", `:1:1: expected exactly one of harms, traps, good in the file, found harms, good`},
-		{"releases/v2/release.yaml", "harms:", "harm:", `:3:1: expected one of release, known_bad, harms, traps, good, within, migrate_to, reaches, may_transform, with, env, rollout in the file, found "harm"; did you mean "harms"?`},
+		{"releases/v2/release.yaml", "harms:", "harm:", `:3:1: expected one of release, known_bad, harms, traps, good, within, migrate_to, reaches, may_transform, with, env, rollout, measured in the file, found "harm"; did you mean "harms"?`},
 		{"releases/v2/release.yaml", "journey: checkout, success_below: 0.9", "success_below: 0.9", `:4:5: expected "journey" in harms, item 1, found none`},
 		{"releases/v2/release.yaml", "success_below: 0.9", "success_below: 90", `expected a share above 0 and at most 1 in success_below, found 90`},
 		{"releases/v2/release.yaml", "success_below: 0.9", "success_below: 0.9, restarts: 2", `expected exactly one of success_below, latency_above, restarts, memory_above, invariant, jobs_failed in harms, item 1, found success_below, restarts`},
@@ -400,6 +402,43 @@ func TestMistakesAreTold(t *testing.T) {
 				t.Errorf("expected %s, found %v", test.err, err)
 			}
 		})
+	}
+}
+
+// What a release's ways back took is read from a file beside it, whose mistakes are told by its line.
+func TestWhatWaysBackTook(t *testing.T) {
+	const good = `{"rows": 1000, "way": "Down", "seconds": 2.5, "blocked": 2, "runs": 3, "load": "0.5"}`
+	for name, c := range map[string]struct{ text, err string }{
+		"two lines":             {good + "\n" + `{"rows": 1000, "way": "copy", "seconds": 1, "blocked": 0.1, "keep": 1, "bytes": 2048, "runs": 3, "load": "0.5"}` + "\n", ""},
+		"a key that is unknown": {good + "\n" + strings.Replace(good, "rows", "row", 1), `figures.ndjson:2: expected an object such as`},
+		"no way":                {strings.Replace(good, "Down", "", 1), `figures.ndjson:1: expected rows and runs above 0, a way, and no time below 0`},
+		"no runs":               {strings.Replace(good, `"runs": 3`, `"runs": 0`, 1), `figures.ndjson:1: expected rows and runs above 0`},
+		"nothing":               {"", `figures.ndjson:1: expected an object such as`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := load(t, map[string]string{"releases/v2/release.yaml": bad + "measured: figures.ndjson\n", "releases/v2/figures.ndjson": c.text})
+			r, err := s.Release("v2")
+			switch {
+			case c.err != "":
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Errorf("expected %s, found %v", c.err, err)
+				}
+			case err != nil:
+				t.Error(err)
+			default:
+				want := []evidence.Measured{
+					{Rows: 1000, Way: "Down", Seconds: 2.5, Blocked: 2, Runs: 3, Load: "0.5"},
+					{Rows: 1000, Way: "copy", Seconds: 1, Blocked: 0.1, Keep: 1, Bytes: 2048, Runs: 3, Load: "0.5"},
+				}
+				if got := r.Evidence().Measured; !slices.Equal(got, want) {
+					t.Errorf("expected %+v, found %+v", want, got)
+				}
+			}
+		})
+	}
+	s := load(t, map[string]string{"releases/v2/release.yaml": bad + "measured: none.ndjson\n"})
+	if _, err := s.Release("v2"); err == nil || !strings.Contains(err.Error(), "release.yaml:12:11: expected a file of measurements in measured") {
+		t.Errorf("expected that the file is missed, found %v", err)
 	}
 }
 

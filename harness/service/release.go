@@ -1,6 +1,7 @@
 package service
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"backout/harness/evidence"
 )
 
 // within is when a harm or a trap must have been seen, after deployed, unless the release states another time.
@@ -70,7 +73,7 @@ func readRelease(path string, text []byte, s *Service) (*Release, error) {
 		return nil, f.err()
 	}
 	r := &Release{Service: s, Dir: filepath.Dir(path)}
-	o := root.object("release", "known_bad", "harms", "traps", "good", "within", "migrate_to", "reaches", "may_transform", "with", "env", "rollout")
+	o := root.object("release", "known_bad", "harms", "traps", "good", "within", "migrate_to", "reaches", "may_transform", "with", "env", "rollout", "measured")
 	name := o.must("release", "its name")
 	if r.Name = name.text(); r.Name != "" && r.Name != filepath.Base(r.Dir) {
 		name.wrong("expected %q in release, which is the name of its folder, found %q", filepath.Base(r.Dir), r.Name)
@@ -131,10 +134,38 @@ func readRelease(path string, text []byte, s *Service) (*Release, error) {
 	}
 	r.Env, _ = env(o.get("env"))
 	r.Rollouts = rollouts(o.get("rollout"))
+	r.Measured = measured(o.get("measured"), r)
 	if err := f.err(); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// measured reads a file beside the release, a line of JSON for each way back at each volume.
+func measured(v *value, r *Release) (all []evidence.Measured) {
+	name := v.text()
+	if name == "" {
+		return nil
+	}
+	text, err := r.Service.read(filepath.Join("releases", filepath.Base(r.Dir), name))
+	if err != nil {
+		v.wrong("expected a file of measurements in measured: %v", err)
+		return nil
+	}
+	for n, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		var m evidence.Measured
+		d := json.NewDecoder(strings.NewReader(line))
+		d.DisallowUnknownFields()
+		switch err := d.Decode(&m); {
+		case err != nil:
+			v.wrong("%s:%d: expected an object such as {\"rows\": 100000, \"way\": \"copy\", \"seconds\": 1.5, \"blocked\": 0.1, \"runs\": 3, \"load\": \"0.5\"}: %v", filepath.Join(r.Dir, name), n+1, err)
+		case m.Rows < 1 || m.Way == "" || m.Seconds < 0 || m.Blocked < 0 || m.Runs < 1:
+			v.wrong("%s:%d: expected rows and runs above 0, a way, and no time below 0", filepath.Join(r.Dir, name), n+1)
+		default:
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // rollouts reads a list of commands, which is for processes, or a list for each way of deploying.

@@ -2,7 +2,11 @@
 // and validated into plain values.
 package service
 
-import "time"
+import (
+	"time"
+
+	"backout/harness/evidence"
+)
 
 // Service is one service.yaml.
 type Service struct {
@@ -253,9 +257,10 @@ type Release struct {
 	ReachesN     int           // instances; 0: all
 	ReachesM     int64         // migration; 0: MigrateTo
 	MayTransform []Transform
-	With         map[string]string // dependants that are deployed and rolled back together with it -> the release that each gets
-	Env          map[string]string // for the rollout, as in a plan
-	Rollouts     map[string][]Step // how production deploys it over the one before, by way of deploying: process, containers, kubernetes
+	With         map[string]string   // dependants that are deployed and rolled back together with it -> the release that each gets
+	Env          map[string]string   // for the rollout, as in a plan
+	Measured     []evidence.Measured // what its ways back took, as its authors measured it
+	Rollouts     map[string][]Step   // how production deploys it over the one before, by way of deploying: process, containers, kubernetes
 }
 
 // Harm is what users suffer; exactly one threshold is set.

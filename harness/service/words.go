@@ -111,6 +111,7 @@ func (r *Release) Evidence() evidence.Release {
 		MigrateTo: r.MigrateTo,
 		Within:    r.Within.Seconds(),
 		Schema:    r.migrates(),
+		Measured:  r.Measured,
 	}
 	for _, h := range r.Harms {
 		e.Harms = append(e.Harms, evidence.Harm{

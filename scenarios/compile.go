@@ -152,9 +152,9 @@ func compile(src source, pickle *messages.Pickle, o Options) (Scenario, error) {
 }
 
 // besides says whether what is wrong on purpose is not the plan: a breaker that is as it is, of which too much is promised, or
-// people who do not approve it.
+// people who do not approve it, or take it over who may not.
 func (d *draft) besides() bool {
-	return d.Expect.Fails == verdict.BreakerTrips || d.Expect.Fails == verdict.BreakerQuiet || d.unapproved || d.Approver != nil
+	return d.Expect.Fails == verdict.BreakerTrips || d.Expect.Fails == verdict.BreakerQuiet || d.unapproved || d.Approver != nil || d.Taker != nil
 }
 
 // whole checks what only the end of a scenario can show.
@@ -172,6 +172,8 @@ func (d *draft) whole() error {
 		return errors.New(`expected traffic, since without it nothing is observed: And 50 journeys per second by 20 users`)
 	case d.Plan.Approval != nil && d.Plan.Approval.How != service.Automatic && d.Approver == nil && !d.unapproved && !d.byHand:
 		return fmt.Errorf(`%s asks for approval: say who gives it ("anna" approves it after 2 seconds), that nobody does (nobody approves it), or that a person at the terminal does (a person approves it)`, d.Plan.Path)
+	case d.Plan.Unproven() != "" && (d.Taker == nil || d.Taker.By != d.Plan.Told().Receiver):
+		return errors.New(d.Plan.Unproven() + fmt.Sprintf(`, or let the drill play the person: And "%s" accepts it after 2 seconds`, d.Plan.Told().Receiver))
 	case d.Expect != nil && d.Expect.Fails != "" && d.Plan.Sabotage == nil && len(d.Faults) == 0 && !d.besides():
 		return fmt.Errorf("the drill must fail because %q, but %s does not state its sabotage: say what is wrong with the plan, and a command that shows that it took effect (sabotage: {what: ..., shown: ...})", d.Expect.Fails, d.Plan.Path)
 	case d.Plan.Sabotage != nil && (d.Expect == nil || d.Expect.Fails == ""):

@@ -64,6 +64,20 @@ func when() []Sentence {
 			d.Approver = &evidence.Approver{By: w[0], After: after}
 			return d.asksPeople()
 		}, nil),
+		sentence(`{name} accepts it after {n} seconds`, func(d *draft, w []string) error {
+			if d.Plan == nil || d.Plan.Told().Receiver == "" {
+				return fmt.Errorf("the incident is handed over to nobody: say communication: {handoff: {to: %s}} in service.yaml or the plan, and first: When it is rolled back by its plan", w[0])
+			}
+			if d.Taker != nil {
+				return fmt.Errorf("%s accepts it already: say it once", d.Taker.By)
+			}
+			after, err := number(w[1])
+			if err != nil {
+				return err
+			}
+			d.Taker = &evidence.Approver{By: w[0], After: after}
+			return nil
+		}, nil),
 		sentence(`a person approves it`, func(d *draft, _ []string) error {
 			d.byHand = true
 			return d.asksPeople()

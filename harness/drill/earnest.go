@@ -44,6 +44,7 @@ type Earnest struct {
 	handle  *Handle
 	runner  *rollback.Runner
 	ways    []rollback.Transport // to people
+	hook    *asker               // nil: none
 	state   string               // where lock, journal and the made directory lie
 	secrets []string             // that no log may hold
 	vars    map[string]string    // of the operator's environment, those that the plan names
@@ -151,10 +152,16 @@ func (e *Earnest) prepare() error {
 	} else if p.Approval != nil && p.Approval.Two {
 		wrong = append(wrong, fmt.Errorf("%s asks for two people, so who starts it must prove who it is, found no proof: --by NAME --key FILE, or --token-file FILE", p.Path))
 	}
+	if why := p.Unproven(); why != "" {
+		wrong = append(wrong, errors.New(why))
+	}
 	ways, secrets, err := rollback.Transports(p.Told(), s)
 	wrong = append(wrong, err)
 	e.ways = slices.DeleteFunc(ways, func(t rollback.Transport) bool { return t.Stub != "" }) // nobody is behind a stub in earnest
 	e.secrets = secrets
+	hook, secret, err := newAsker(s, "", false)
+	wrong = append(wrong, err)
+	e.hook, e.secrets = hook, append(e.secrets, secret...)
 	if (e.From > 0 || len(e.Without) > 0) && e.Why == "" {
 		wrong = append(wrong, errors.New("expected a reason, since the report will name it, found none: --why TEXT"))
 	}
@@ -271,14 +278,14 @@ func (e *Earnest) open() (ended func() error, err error) {
 		return nil, err
 	}
 	e.handle.identify(s.People, e.run.Starter)
-	hooked, unhook := context.WithCancel(context.Background())
-	gone := make(chan struct{})
-	go func() { defer close(gone); e.handle.hook(hooked, filepath.Join(e.Set, HookDir)) }()
+	if e.hook != nil {
+		e.hook.of.Run = filepath.Base(e.Set)
+	}
+	unhook := e.handle.answerable(filepath.Join(e.Set, HookDir), e.hook)
 	e.runner.Approve = e.handle.ask
 	e.runner.Hold = e.handle.hold
 	return func() error {
 		unhook()
-		<-gone
 		e.handle.finish()
 		last, cancel := context.WithTimeout(context.Background(), lastWord)
 		defer cancel()

@@ -3,11 +3,8 @@ package drill
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,9 +33,11 @@ type Order struct {
 	Name string `json:"order"` // Pause, Resume, Approve, Abort, Accept or Refuse
 	By   string `json:"by"`
 	Why  string `json:"why,omitempty"` // an abort and a refusal need it
-	// An approval that a second person must give proves who gives it, by one of these.
+	// Of an answer: the nonce of the question that it answers, so that no other one is taken for answered. Empty: what is asked now.
+	Nonce string `json:"nonce,omitempty"`
+	// An answer that certain people alone may give proves who gives it, by one of these.
 	Token     string `json:"token,omitempty"`
-	Signature []byte `json:"signature,omitempty"` // of Challenge, by the person's SSH key
+	Signature []byte `json:"signature,omitempty"` // of Asked.Challenge, by the person's SSH key
 }
 
 // Handle is the one way to steer a running drill, for the terminal and the live page alike. Every order that is carried out
@@ -50,36 +49,27 @@ type Handle struct {
 	clean   func(string) string // takes secrets out of what people write
 	tell    func(text string)   // tells people on the terminal that the drill waits for them
 	aborts  string              // what an abort says of itself; empty: as of a drill
+	typed   bool                // a name that is typed is believed: of a replay, which nobody judges
 	over    bool
 	paused  *Order
 	waits   string // where it is held; empty: it runs
 	asked   *question
-	handed  *question // of the handoff: step names the receiver
+	handed  *question // the handoff
 	aborted *Order
 	took    time.Duration             // that people have taken until now
-	known   map[string]service.Person // who may approve where two must; see identify
+	known   map[string]service.Person // who can prove who they are; see identify
 	starter string                    // who started the rollback, and has proved it; empty: nobody known
 	changed chan struct{}             // closed at every change, and made anew
 }
 
-// question is what waits for approval.
-type question struct {
-	rollback.Question
-	until  time.Time
-	nonce  string // an approval that is signed is of this question alone
-	answer *Order // nil: none yet
-}
-
 // State is what a drill's handle says of it.
 type State struct {
-	Paused *Order    `json:"paused,omitempty"` // the order that is in force
-	Waits  string    `json:"waits,omitempty"`  // before what it is held; empty while it runs on to the next place where it can
-	Asks   string    `json:"asks,omitempty"`   // what waits for approval
-	Hands  string    `json:"hands,omitempty"`  // to whom the incident is handed over, who has not answered
-	Until  time.Time `json:"until,omitzero"`   // when that expires
-	Two    bool      `json:"two,omitempty"`    // who approves must prove who it is, and be another than who started it
-	Nonce  string    `json:"nonce,omitempty"`  // of the question, for Challenge
-	Over   bool      `json:"over,omitempty"`
+	Paused *Order `json:"paused,omitempty"` // the order that is in force
+	Waits  string `json:"waits,omitempty"`  // before what it is held; empty while it runs on to the next place where it can
+	Asks   string `json:"asks,omitempty"`   // what waits for approval
+	Hands  string `json:"hands,omitempty"`  // to whom the incident is handed over, who has not answered
+	Asked  Asked  `json:"asked,omitzero"`   // either of them, as it is answered
+	Over   bool   `json:"over,omitempty"`
 	// Cannot says of each order that cannot be given now why that is.
 	Cannot map[string]string `json:"cannot"`
 }
@@ -119,10 +109,13 @@ func (h *Handle) State() State {
 		s.Paused = &o
 	}
 	if h.asked != nil {
-		s.Asks, s.Until, s.Two, s.Nonce = h.asked.For, h.asked.until, h.asked.Two, h.asked.nonce
+		s.Asks = h.asked.For
 	}
 	if h.handed != nil {
-		s.Hands, s.Until = h.handed.For, h.handed.until
+		s.Hands = h.handed.By
+	}
+	if q := h.waiting(); q != nil {
+		s.Asked = q.Asked
 	}
 	for _, name := range OrderNames() {
 		if why := h.cannot(name); why != "" {
@@ -154,7 +147,10 @@ func (h *Handle) cannot(name string) string {
 }
 
 // Do carries an order out and says what that means. The error says what was expected.
-func (h *Handle) Do(o Order) (said string, err error) {
+func (h *Handle) Do(o Order) (said string, err error) { return h.do(o, false) }
+
+// do carries an order out; proven: an answer must prove who gives it, whatever the question wants.
+func (h *Handle) do(o Order, proven bool) (said string, err error) {
 	o.By, o.Why = oneWord(o.By, 80), oneWord(o.Why, 500)
 	if o.By == "" {
 		return "", fmt.Errorf("%s: expected the name of who orders it, found none", o.Name)
@@ -198,22 +194,8 @@ func (h *Handle) Do(o Order) (said string, err error) {
 			e.For = h.waits
 			said += ": " + h.waits
 		}
-	case Approve:
-		if why := h.mayNot(o); h.asked.Two && why != "" {
-			h.put(&evidence.Approval{By: o.By, Event: evidence.ApprovalRejected, For: h.asked.For, Why: why})
-			return "", fmt.Errorf("cannot approve %s: %s", h.asked.For, why)
-		}
-		h.asked.answer = &o
-		said = "approved: " + h.asked.For
-		h.change()
-		return said, nil // the one who asked writes it, with the time that it took
-	case Accept, Refuse:
-		if o.By != h.handed.For {
-			return "", fmt.Errorf("cannot %s: it is handed over to %s, found %s", o.Name, h.handed.For, o.By)
-		}
-		h.handed.answer = &o
-		h.change()
-		return map[string]string{Accept: "accepted: the incident is yours, and resolved", Refuse: "refused: the incident is not resolved"}[o.Name], nil
+	case Approve, Accept, Refuse:
+		return h.take(o, proven)
 	case Abort:
 		h.aborted = &o
 		e.Event = evidence.ApprovalAborted
@@ -267,9 +249,9 @@ func (h *Handle) hold(ctx context.Context, before string) error {
 func (h *Handle) ask(ctx context.Context, asked rollback.Question) error {
 	h.mu.Lock()
 	since := time.Now()
-	q := &question{Question: asked, until: since.Add(asked.Within), nonce: rand.Text()}
+	q := h.newQuestion(asked, "", Approve)
 	h.asked = q
-	e := evidence.Approval{By: evidence.Harness, Event: evidence.ApprovalAsked, For: q.For, Seconds: q.Within.Seconds()}
+	e := evidence.Approval{By: evidence.Harness, Event: evidence.ApprovalAsked, For: q.For, Seconds: asked.Within.Seconds()}
 	if q.Two {
 		e.Why = "a second person approves it: another than who started it, and both have proved who they are"
 	}
@@ -279,19 +261,19 @@ func (h *Handle) ask(ctx context.Context, asked rollback.Question) error {
 	if q.Two {
 		how = "backout approve --by NAME --key FILE"
 	}
-	h.tell(fmt.Sprintf("waiting for approval, at most %s, of %s: %s", q.Within, h.clean(q.For), how))
+	h.tell(fmt.Sprintf("waiting for approval, at most %s, of %s: %s", asked.Within, q.For, how))
 	h.mu.Unlock()
-	limit := time.NewTimer(q.Within)
+	limit := time.NewTimer(asked.Within)
 	defer limit.Stop()
 	for {
 		h.mu.Lock()
-		answer, aborted, changed := q.answer, h.aborted, h.changed
+		answer, proof, aborted, changed := q.answer, q.proof, h.aborted, h.changed
 		h.mu.Unlock()
 		e := evidence.Approval{For: q.For}
 		var err error
 		switch {
 		case answer != nil:
-			e.By, e.Event, e.Why = answer.By, evidence.ApprovalApproved, answer.Why
+			e.By, e.Event, e.Why, e.Proof = answer.By, evidence.ApprovalApproved, answer.Why, proof
 		case aborted != nil:
 			e.By, e.Event, e.Why = aborted.By, evidence.ApprovalRefused, aborted.Why
 			err = &rollback.Unapproved{Why: fmt.Sprintf("refused by %s: %s", aborted.By, aborted.Why)}
@@ -308,15 +290,15 @@ func (h *Handle) ask(ctx context.Context, asked rollback.Question) error {
 			case <-limit.C:
 			}
 			e.By, e.Event = evidence.Harness, evidence.ApprovalExpired
-			if q.GoesOn {
+			if q.goesOn {
 				e.Why = "the plan goes on without"
 			} else {
-				err = &rollback.Unapproved{Why: fmt.Sprintf("nobody approved it within %s", q.Within)}
+				err = &rollback.Unapproved{Why: fmt.Sprintf("nobody approved it within %s", asked.Within)}
 			}
 		}
 		return h.answered(q, time.Since(since), func() error {
 			if e.Event == evidence.ApprovalExpired && q.answer != nil { // in the last instant
-				e.By, e.Event, e.Why, err = q.answer.By, evidence.ApprovalApproved, q.answer.Why, nil
+				e.By, e.Event, e.Why, e.Proof, err = q.answer.By, evidence.ApprovalApproved, q.answer.Why, q.proof, nil
 			}
 			e.Seconds = time.Since(since).Seconds()
 			h.put(&e)
@@ -325,32 +307,11 @@ func (h *Handle) ask(ctx context.Context, asked rollback.Question) error {
 	}
 }
 
-// identify says who may approve where two people must, and who has started the rollback.
+// identify says who can prove who they are, and who has started the rollback.
 func (h *Handle) identify(people map[string]service.Person, starter string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.known, h.starter = people, starter
-}
-
-// mayNot says why somebody may not approve what a second person must; empty: the person may. The caller holds the lock.
-func (h *Handle) mayNot(o Order) string {
-	who, known := h.known[o.By]
-	switch {
-	case h.starter == "":
-		return "who started it has not proved who it is, so nobody is a second person: start it with --by NAME --key FILE"
-	case !known:
-		return fmt.Sprintf("%s is not among the people of service.yaml (%s)", o.By, strings.Join(slices.Sorted(maps.Keys(h.known)), ", "))
-	case !who.Gave(o.Token) && !who.Signed(Challenge(h.asked.nonce, o.By), o.Signature):
-		return fmt.Sprintf("it does not prove that it comes from %s: expected a signature by the person's key, or the token", o.By)
-	case o.By == h.starter:
-		return o.By + " started it: a second person must approve"
-	}
-	return ""
-}
-
-// Challenge is what a person signs to approve one question.
-func Challenge(nonce, by string) string {
-	return "backout approval v1\nof " + nonce + "\nby " + by + "\n"
 }
 
 // answered ends a question; end says under the lock how.

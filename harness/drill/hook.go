@@ -8,12 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// HookDir is the folder in a run's directory through which people approve who reach neither its terminal nor its page, such as by a
-// folder that machines share, or a job that writes there. While something is asked, Asked stands in it; whoever approves puts an
+// HookDir is the folder in a run's directory through which people answer who reach neither its terminal nor its page, such as by a
+// folder that machines share, or a job that writes there. While something is asked, Asked stands in it; whoever answers puts an
 // order there whose name ends in .order; what became of it stands beside it in .said.
 const HookDir = "approvals"
 
@@ -24,15 +25,7 @@ const (
 	hookEvery = 200 * time.Millisecond
 )
 
-// Asked is what stands in the folder while something is asked.
-type Asked struct {
-	For   string    `json:"for"`
-	Until time.Time `json:"until"`
-	Two   bool      `json:"two,omitempty"`
-	Nonce string    `json:"nonce"`
-}
-
-// hook looks for orders in the folder until the context is done. Only approvals are taken.
+// hook looks for orders in the folder until the context is done. Only answers to what is asked are taken.
 func (h *Handle) hook(ctx context.Context, dir string) {
 	nonce := ""
 	for tick := time.NewTicker(hookEvery); ; {
@@ -43,11 +36,11 @@ func (h *Handle) hook(ctx context.Context, dir string) {
 			return
 		case <-tick.C:
 		}
-		s := h.State()
-		if s.Nonce != nonce {
-			nonce = s.Nonce
-			if err := h.show(dir, s); err != nil {
-				h.tell(fmt.Sprintf("approvals cannot be given in %s: %v", dir, err))
+		asked := h.State().Asked
+		if asked.Nonce != nonce {
+			nonce = asked.Nonce
+			if err := show(dir, asked); err != nil {
+				h.tell(fmt.Sprintf("answers cannot be given in %s: %v", dir, err))
 			}
 		}
 		if nonce == "" {
@@ -58,15 +51,15 @@ func (h *Handle) hook(ctx context.Context, dir string) {
 			return
 		}
 		for _, path := range orders {
-			h.take(path)
+			h.takeFile(path)
 		}
 	}
 }
 
 // show writes what is asked, or takes it away.
-func (h *Handle) show(dir string, s State) error {
+func show(dir string, asked Asked) error {
 	path := filepath.Join(dir, askedFile)
-	if s.Nonce == "" {
+	if asked.Nonce == "" {
 		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -75,33 +68,40 @@ func (h *Handle) show(dir string, s State) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return put(path, Asked{For: h.clean(s.Asks), Until: s.Until, Two: s.Two, Nonce: s.Nonce})
+	return put(path, asked)
 }
 
-// take carries out one order, which it takes away, so that a token in it stays no longer than needed.
-func (h *Handle) take(path string) {
+// takeFile carries out one order, whose file it takes away, so that a token in it stays no longer than needed.
+func (h *Handle) takeFile(path string) {
 	text, err := os.ReadFile(path)
 	if err := os.Remove(path); err != nil {
 		return // another one took it
 	}
-	var o Order
 	said := ""
 	if err == nil {
-		err = json.Unmarshal(text, &o)
-	}
-	switch {
-	case err != nil:
-		err = fmt.Errorf("expected an order as JSON: %w", err)
-	case o.Name != Approve:
-		err = fmt.Errorf("expected the order %s, found %q: others are given in a terminal or on the page", Approve, o.Name)
-	default:
-		said, err = h.Do(o)
+		said, err = h.answer(text, false)
 	}
 	a := answer{Said: said}
 	if err != nil {
 		a.Error = h.clean(err.Error())
 	}
 	_ = put(strings.TrimSuffix(path, orderEnd)+saidEnd, a) // whoever asked may have gone
+}
+
+// answer carries out an order that came by a hook, which can do nothing but answer what is asked; proven: see do. It must name
+// its question: it may have been on its way for long.
+func (h *Handle) answer(text []byte, proven bool) (said string, err error) {
+	var o Order
+	if err := json.Unmarshal(text, &o); err != nil {
+		return "", errors.New("expected an order as JSON, found something else") // whose text may hold a token
+	}
+	if answers := []string{Approve, Accept, Refuse}; !slices.Contains(answers, o.Name) {
+		return "", fmt.Errorf("expected one of the orders %s, found %q: others are given in a terminal or on the page", strings.Join(answers, ", "), o.Name)
+	}
+	if o.Nonce == "" {
+		return "", fmt.Errorf("%s: expected the nonce of what is asked, which the answer is to, found none", o.Name)
+	}
+	return h.do(o, proven)
 }
 
 // put writes a file whole or not at all.
@@ -128,13 +128,13 @@ func ReadAsked(dir string) (a Asked, err error) {
 	return a, json.Unmarshal(text, &a)
 }
 
-// ApproveIn puts an approval into a run's folder and waits for what became of it.
-func ApproveIn(ctx context.Context, dir string, o Order) (said string, err error) {
+// AnswerIn puts an answer into a run's folder and waits for what became of it.
+func AnswerIn(ctx context.Context, dir string, o Order) (said string, err error) {
 	text, err := json.Marshal(o)
 	if err != nil {
 		return "", err
 	}
-	f, err := os.CreateTemp(dir, "approval-*.new") // nobody else may read a token in it
+	f, err := os.CreateTemp(dir, "answer-*.new") // nobody else may read a token in it
 	if err != nil {
 		return "", err
 	}

@@ -12,7 +12,7 @@ import (
 	"backout/harness/service"
 )
 
-func TestApprovalByAFile(t *testing.T) {
+func TestAnswersByAFile(t *testing.T) {
 	ben, _ := newKey(t)
 	h, ctx, written := steered(t)
 	h.identify(map[string]service.Person{"ben": {Key: ben.PublicKey()}}, "anna")
@@ -25,16 +25,19 @@ func TestApprovalByAFile(t *testing.T) {
 	}
 	answered := make(chan error, 1)
 	go func() { answered <- h.ask(ctx, rollback.Question{For: "the plan: x", Within: time.Minute, Two: true}) }()
-	var asked Asked
-	var err error
-	for stop := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if asked, err = ReadAsked(dir); err == nil {
-			break
-		}
-		if time.Now().After(stop) {
-			t.Fatal(err)
+	until := func(what string) Asked {
+		t.Helper()
+		for stop := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			asked, err := ReadAsked(dir)
+			if err == nil && asked.For == what {
+				return asked
+			}
+			if time.Now().After(stop) {
+				t.Fatalf("%s is not asked: %+v, %v", what, asked, err)
+			}
 		}
 	}
+	asked := until("the plan: x")
 	if asked.For != "the plan: x" || !asked.Two || asked.Nonce == "" {
 		t.Errorf("found %+v", asked)
 	}
@@ -42,19 +45,34 @@ func TestApprovalByAFile(t *testing.T) {
 		order Order
 		want  string
 	}{
-		{Order{Name: Approve, By: "ben"}, "it does not prove that it comes from ben"},
-		{Order{Name: Abort, By: "ben", Why: "no"}, "expected the order approve, found \"abort\""},
+		{Order{Name: Approve, By: "ben", Nonce: asked.Nonce}, "it does not prove that it comes from ben"},
+		{Order{Name: Approve, By: "ben"}, "expected the nonce of what is asked"},
+		{Order{Name: Approve, By: "ben", Nonce: "another"}, "it answers another question"},
+		{Order{Name: Abort, By: "ben", Why: "no"}, "expected one of the orders approve, accept, refuse, found \"abort\""},
 	} {
-		if _, err := ApproveIn(t.Context(), dir, o.order); err == nil || !strings.Contains(err.Error(), o.want) {
+		if _, err := AnswerIn(t.Context(), dir, o.order); err == nil || !strings.Contains(err.Error(), o.want) {
 			t.Errorf("expected %q, found %v", o.want, err)
 		}
 	}
-	signature, err := Sign(ben, asked.Nonce, "ben")
-	if err != nil {
-		t.Fatal(err)
-	}
-	said, err := ApproveIn(t.Context(), dir, Order{Name: Approve, By: "ben", Signature: signature})
+	said, err := AnswerIn(t.Context(), dir, Order{Name: Approve, By: "ben", Nonce: asked.Nonce, Signature: signedBy(t, ben, asked, Approve, "ben")})
 	if err != nil || said != "approved: the plan: x" {
+		t.Errorf("found %q, %v", said, err)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+
+	// The incident is handed over by the same way. What was on its way for the question before is not taken for an answer.
+	go func() { _, err := h.handOver(ctx, "ben", time.Minute, "3 of 3"); answered <- err }()
+	handed := until("the handoff to ben")
+	if handed.By != "ben" || strings.Join(handed.Orders, " ") != "accept refuse" {
+		t.Errorf("found %+v", handed)
+	}
+	if _, err := AnswerIn(t.Context(), dir, Order{Name: Accept, By: "ben", Nonce: asked.Nonce, Signature: signedBy(t, ben, asked, Accept, "ben")}); err == nil || !strings.Contains(err.Error(), "it answers another question") {
+		t.Errorf("found %v", err)
+	}
+	said, err = AnswerIn(t.Context(), dir, Order{Name: Accept, By: "ben", Nonce: handed.Nonce, Signature: signedBy(t, ben, handed, Accept, "ben")})
+	if err != nil || said != "accepted: the incident is yours, and resolved" {
 		t.Errorf("found %q, %v", said, err)
 	}
 	if err := <-answered; err != nil {

@@ -15,15 +15,6 @@ import (
 	"backout/harness/service"
 )
 
-// Sign signs the approval of a question with a person's key. Which bytes of the key are random does not matter to anybody.
-func Sign(key ssh.Signer, nonce, by string) ([]byte, error) {
-	s, err := key.Sign(rand.Reader, []byte(Challenge(nonce, by)))
-	if err != nil {
-		return nil, fmt.Errorf("sign as %s: %w", by, err)
-	}
-	return ssh.Marshal(s), nil
-}
-
 // Key reads a private key of SSH. One with a passphrase is refused: unlock a copy of it, or use a token.
 func Key(path string) (ssh.Signer, error) {
 	text, err := os.ReadFile(path)
@@ -54,12 +45,12 @@ func Identify(s *service.Service, by, keyFile, token string) error {
 	if err != nil {
 		return err
 	}
-	nonce := rand.Text()
-	signature, err := Sign(key, nonce, by)
+	asked, start := Asked{For: "the rollback", Nonce: rand.Text()}, "start"
+	signature, err := asked.Sign(key, start, by)
 	if err != nil {
 		return err
 	}
-	if !who.Signed(Challenge(nonce, by), signature) {
+	if !who.Signed(asked.Challenge(start, by), signature) {
 		return fmt.Errorf("%s is not %s's key, by %s", keyFile, by, s.Path)
 	}
 	return nil
@@ -77,8 +68,10 @@ type played struct {
 func (d *Drill) play() error {
 	p := &played{keys: map[string]ssh.Signer{}, people: map[string]service.Person{}}
 	names := []string{d.spec.Starter}
-	if a := d.spec.Approver; a != nil {
-		names = append(names, a.By)
+	for _, a := range []*evidence.Approver{d.spec.Approver, d.spec.Taker} {
+		if a != nil {
+			names = append(names, a.By)
+		}
 	}
 	for name, who := range d.spec.Service.People {
 		p.people[name] = who
@@ -97,10 +90,16 @@ func (d *Drill) play() error {
 		p.people[name] = service.Person{Key: p.keys[name].PublicKey()}
 	}
 	d.handle.identify(p.people, d.run.Starter)
-	if a := d.spec.Approver; a != nil {
+	for _, x := range []struct {
+		who         *evidence.Approver
+		event, does string
+	}{{d.spec.Approver, evidence.ApprovalAsked, Approve}, {d.spec.Taker, evidence.ApprovalHanded, Accept}} {
+		if x.who == nil {
+			continue
+		}
 		d.log.Tap(func(e evidence.Event) {
-			if e.Approval != nil && e.Approval.Event == evidence.ApprovalAsked {
-				p.later(seconds(a.After), func() { p.approve(d.handle, a.By) })
+			if e.Approval != nil && e.Approval.Event == x.event {
+				p.later(seconds(x.who.After), func() { p.answer(d.handle, x.does, x.who.By) })
 			}
 		})
 	}
@@ -115,12 +114,12 @@ func (p *played) later(after time.Duration, do func()) {
 	p.timer = time.AfterFunc(after, do)
 }
 
-// approve has a played person approve what is asked now. What becomes of it is in the log.
-func (p *played) approve(h *Handle, by string) {
-	o := Order{Name: Approve, By: by, Why: "played by the drill"}
+// answer has a played person answer what is asked now. What becomes of it is in the log.
+func (p *played) answer(h *Handle, order, by string) {
+	o := Order{Name: order, By: by, Why: "played by the drill"}
 	if key := p.keys[by]; key != nil {
 		var err error
-		if o.Signature, err = Sign(key, h.State().Nonce, by); err != nil {
+		if o.Signature, err = h.State().Asked.Sign(key, order, by); err != nil {
 			o.Why += ": " + err.Error()
 		}
 	}

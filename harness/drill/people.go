@@ -151,15 +151,15 @@ func checklist(v verdict.Verdict) (list string, proven, all int) {
 	return b.String(), proven, all
 }
 
-// handOver asks the receiver to accept, and says what became of it.
+// handOver asks the receiver, who must prove who it is, to accept, and says what became of it.
 func (h *Handle) handOver(ctx context.Context, to string, within time.Duration, text string) (said string, err error) {
 	h.mu.Lock()
 	since := time.Now()
-	q := &question{Question: rollback.Question{For: to, Within: within}, until: since.Add(within)}
+	q := h.newQuestion(rollback.Question{For: "the handoff to " + to, Within: within}, to, Accept, Refuse)
 	h.handed = q
 	h.put(&evidence.Approval{By: evidence.Harness, Event: evidence.ApprovalHanded, For: to, Why: text, Seconds: within.Seconds()})
 	h.change()
-	h.tell(fmt.Sprintf("handed over to %s, at most %s: backout accept --by %s", to, within, to))
+	h.tell(fmt.Sprintf("handed over to %s, at most %s: backout accept --by %s --key FILE", to, within, to))
 	h.mu.Unlock()
 	defer func() {
 		h.mu.Lock()
@@ -171,11 +171,11 @@ func (h *Handle) handOver(ctx context.Context, to string, within time.Duration, 
 	defer limit.Stop()
 	for {
 		h.mu.Lock()
-		answer, changed := q.answer, h.changed
+		answer, proof, changed := q.answer, q.proof, h.changed
 		h.mu.Unlock()
 		e := &evidence.Approval{For: to, Seconds: time.Since(since).Seconds()}
 		if answer != nil {
-			e.By, e.Event, e.Why = answer.By, evidence.ApprovalAccepted, answer.Why
+			e.By, e.Event, e.Why, e.Proof = answer.By, evidence.ApprovalAccepted, answer.Why, proof
 			if answer.Name == Refuse {
 				e.Event = evidence.ApprovalDeclined
 			}
@@ -222,7 +222,7 @@ func people(c *evidence.Communication) []string {
 		fmt.Sprintf("updates every %s; the all-clear %s, stable for %s", shortened(c.Updates), c.AllClear, shortened(c.Stable)),
 	}
 	if c.Receiver != "" {
-		lines = append(lines, fmt.Sprintf("hands the incident over to %s, who accepts or refuses within %s: backout accept", c.Receiver, seconds(c.Accepts)))
+		lines = append(lines, fmt.Sprintf("hands the incident over to %s, who proves who that is and accepts or refuses within %s: backout accept", c.Receiver, seconds(c.Accepts)))
 	}
 	return lines
 }

@@ -65,7 +65,11 @@ func (d *Drill) open() error {
 		return err
 	}
 	d.ways = ways
-	d.log.Hide(secrets...)
+	hook, secret, err := newAsker(d.spec.Service, d.spec.Short(), true)
+	if err != nil {
+		return err
+	}
+	d.log.Hide(append(secrets, secret...)...)
 	d.log.Tap(func(e evidence.Event) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -82,10 +86,8 @@ func (d *Drill) open() error {
 		return err
 	}
 	d.onExit(func(context.Context) error { d.handle.finish(); return silent() })
-	hooked, unhook := context.WithCancel(context.Background())
-	gone := make(chan struct{})
-	go func() { defer close(gone); d.handle.hook(hooked, filepath.Join(d.dir, HookDir)) }()
-	d.onExit(func(context.Context) error { unhook(); <-gone; return nil })
+	unhook := d.handle.answerable(filepath.Join(d.dir, HookDir), hook)
+	d.onExit(func(context.Context) error { unhook(); return nil })
 	if d.o.Begun != nil {
 		d.o.Begun(Begun{Name: d.spec.Short(), Title: d.spec.Name, Dir: d.dir, Handle: d.handle, Run: run, Tap: d.log.Tap, Now: d.log.Now})
 	}

@@ -50,6 +50,7 @@ func NewReplay(dir string, times float64) (*Replay, error) {
 	r.life, end = context.WithCancelCause(context.Background())
 	r.handle = newHandle(end, func(string) {})
 	r.handle.begin(func(k evidence.Kind) { r.put(r.Now(), k) }, func(s string) string { return s })
+	r.handle.typed = true // whose keys they were, the log does not hold
 	return r, nil
 }
 
@@ -63,6 +64,18 @@ func (r *Replay) Asks(step int, within time.Duration) error {
 	run.Plan.Steps[step-1].Expires = within.Seconds()
 	r.events[0].Run = &run
 	return nil
+}
+
+// Hands lets the incident be handed over at the end, as if service.yaml or the plan said so.
+func (r *Replay) Hands(to string, within time.Duration) {
+	run := *r.events[0].Run
+	told := evidence.Communication{}
+	if run.Communication != nil {
+		told = *run.Communication
+	}
+	told.Receiver, told.Accepts = to, within.Seconds()
+	run.Communication = &told
+	r.events[0].Run = &run
 }
 
 // Begun is the replay as a drill that has begun. dir is where its report is.
@@ -128,6 +141,14 @@ func (r *Replay) Run(ctx context.Context) error {
 			within := seconds(run.Plan.Steps[step-1].Expires)
 			if err := r.wait(func() error { return r.handle.ask(ctx, rollback.Question{For: before, Within: within}) }); err != nil {
 				return r.end(err) // what a plan does that is stopped here was never seen
+			}
+		}
+		if c := run.Communication; c != nil && c.Receiver != "" && e.Phase != nil && e.Phase.Name == "destroy" {
+			if err := r.wait(func() error {
+				_, err := r.handle.handOver(ctx, c.Receiver, seconds(c.Accepts), "what was proven stands in its report")
+				return err
+			}); err != nil {
+				return r.end(err)
 			}
 		}
 		if before != "" {

@@ -49,6 +49,7 @@ type Spec struct {
 	Death    *evidence.Death    // the machine dies that runs the plan; nil: it lives
 	Starter  string             // a person whom the drill plays starts the rollback; empty: nobody
 	Approver *evidence.Approver // a person whom the drill plays is asked for approval; nil: nobody
+	Taker    *evidence.Approver // a person whom the drill plays takes the incident over; nil: nobody
 	Trips    bool               // the breaker decides to roll back, in place of the harm that is seen
 	Herd     *evidence.Herd     // clients come back when service is restored; nil: nobody had given up
 
@@ -162,7 +163,7 @@ func (s *Spec) resolve(o Options) (*evidence.Run, error) {
 		Rollback: rests,
 		Machine:  machine(),
 	}
-	run.Starter, run.Approver = cmp.Or(s.Starter, o.By), s.Approver
+	run.Starter, run.Approver, run.Taker = cmp.Or(s.Starter, o.By), s.Approver, s.Taker
 	if s.Repeat != "" {
 		run.Again = s.Repeat
 	}
@@ -315,6 +316,9 @@ func (s *Spec) Lines(o Options) []string {
 	say("audit       quiet point; ledger, frozen rows, fingerprints, schema, references, invariants, sequences, jobs, sessions, dependants")
 	for _, line := range people(s.Plan.Told().Evidence(w.Stability)) {
 		say("people      %s", line)
+	}
+	if t := s.Taker; t != nil {
+		say("people      the drill plays %s, who accepts it %g s after it is handed over", t.By, t.After)
 	}
 	if b := s.Budget; b != nil {
 		say("budget      %d acknowledged writes may be lost: %s", b.Lost, b.Why)

@@ -401,6 +401,7 @@ type Approval struct {
 	For     string  `json:"for,omitempty"`     // what it is about: "step 2: the old code", "the phase watch"; empty: the drill
 	Why     string  `json:"why,omitempty"`     // the reason that was given
 	Seconds float64 `json:"seconds,omitempty"` // asked: until it expires; goes on, approved, refused, expired: how long the drill waited for people
+	Proof   string  `json:"proof,omitempty"`   // by what By has proved who that is: ProofKey, ProofToken; empty: by a name that was typed
 }
 
 // Events of an approval. A step of a plan that asks for approval is asked, and then approved, refused or expired. An order to
@@ -411,7 +412,7 @@ const (
 	ApprovalApproved = "approved"
 	ApprovalRefused  = "refused"
 	ApprovalExpired  = "expired"
-	ApprovalRejected = "rejected" // somebody approved who may not: Why says it, and it is waited on
+	ApprovalRejected = "rejected" // somebody answered who may not: Why says it, and it is waited on
 	ApprovalPaused   = "paused"
 	ApprovalWaits    = "waits"
 	ApprovalResumed  = "resumed"
@@ -423,6 +424,12 @@ const (
 	ApprovalAccepted = "accepted"
 	ApprovalDeclined = "declined"
 	ApprovalLapsed   = "lapsed" // nobody answered in time
+
+	ApprovalUnheard = "unheard" // the hook by which it is asked for cannot be asked: Why says it, and it is waited on
+
+	// By what people prove who they are.
+	ProofKey   = "key"   // a signature by their SSH key
+	ProofToken = "token" // a token that is theirs
 
 	Harness = "backout" // who gives no orders: a rule of the harness
 )

@@ -37,6 +37,7 @@ type Run struct {
 	// Starter is who started the rollback, and has proved it; empty: a detection or somebody unknown.
 	Starter  string    `json:"starter,omitempty"`
 	Approver *Approver `json:"approver,omitempty"` // a person whom the drill plays
+	Taker    *Approver `json:"taker,omitempty"`    // a person whom the drill plays, and to whom the incident is handed
 	Second   *Second   `json:"second,omitempty"`   // a second operator starts the same rollback
 	Lease    bool      `json:"lease,omitempty"`    // rollbacks on all machines take turns by a lease
 	Budget   *Budget   `json:"budget,omitempty"`   // acknowledged writes that may be lost, those included that took one back
@@ -239,7 +240,7 @@ type PlanStep struct {
 	Undo    string  `json:"undo,omitempty"`  // what takes it back; "nothing": nothing has to; empty: it is not taken back
 }
 
-// Approver is a person whom the drill plays, with a key of the drill's own: asked, the person approves, or tries to.
+// Approver is a person whom the drill plays, with a key of the drill's own: asked, the person approves or takes over, or tries to.
 type Approver struct {
 	By    string  `json:"by"`
 	After float64 `json:"after"` // seconds after being asked

@@ -421,7 +421,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 	code := http.StatusOK
 	if p.do == nil {
 		answer.Error = "it cannot be steered from here"
-	} else if said, err := p.do(drill.Order{Name: r.PostForm.Get("order"), By: r.PostForm.Get("by"), Why: r.PostForm.Get("why"), Token: r.PostForm.Get("proof")}); err != nil {
+	} else if said, err := p.do(drill.Order{Name: r.PostForm.Get("order"), By: r.PostForm.Get("by"), Why: r.PostForm.Get("why"), Nonce: r.PostForm.Get("nonce"), Token: r.PostForm.Get("proof")}); err != nil {
 		answer.Error = err.Error()
 	} else {
 		answer.Said = said

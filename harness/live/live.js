@@ -2,6 +2,7 @@
 const at = id => document.getElementById(id);
 const { token, at: since } = document.body.dataset;
 const link = at('link'), ask = at('ask'), said = at('said');
+let nonce = ''; // of the question that waits
 
 // What a person has chosen stays while the parts around it are made anew.
 function put({ id, html }) {
@@ -32,6 +33,7 @@ source.onmessage = message => {
   link.textContent = '';
   for (const part of frame.parts || []) put(part);
   if (frame.cannot) able(frame.cannot);
+  nonce = frame.nonce || '';
   const word = document.querySelector('#headline .word');
   if (word) document.title = word.textContent.replace(' done.', '') + ': ' + at('about').textContent;
   if (frame.end) {
@@ -46,7 +48,11 @@ const texts = {
   pause: ['Pause the drill?', 'What runs now runs to its end; the drill waits before the next step or phase. Traffic and the clocks go on, and the report says how long people took.', 'Pause'],
   abort: ['Abort the drill?', 'What runs is stopped, and everything that was started is removed. The drill is inconclusive, and its report names you and the reason.', 'Abort now'],
   approve: ['Approve the step?', 'The step that waits runs at once.', 'Approve'],
+  accept: ['Accept the incident?', 'It is yours from then on, and resolved. Your token proves that you are its receiver; with a key, use backout accept in a terminal.', 'Accept'],
+  refuse: ['Refuse the incident?', 'It is not resolved then, and whoever handed it over is told why. Your token proves that you are its receiver; with a key, use backout refuse in a terminal.', 'Refuse'],
 };
+const reasons = { abort: 'which the verdict will name', refuse: 'which whoever handed it over will read' };
+const proves = { accept: 'which proves that you are the receiver', refuse: 'which proves that you are the receiver' };
 
 if (ask) {
   const form = ask.querySelector('form'), error = at('ask-error');
@@ -56,9 +62,11 @@ if (ask) {
       const order = button.dataset.order;
       [at('ask-h').textContent, at('ask-p').textContent, at('ask-do').textContent] = texts[order];
       form.order.value = order;
-      form.why.value = '';
-      form.why.required = order === 'abort';
-      at('ask-must').textContent = order === 'abort' ? 'which the verdict will name' : 'if there is one';
+      form.nonce.value = ['approve', 'accept', 'refuse'].includes(order) ? nonce : '';
+      form.why.value = form.proof.value = '';
+      form.why.required = order in reasons;
+      at('ask-must').textContent = reasons[order] || 'if there is one';
+      at('ask-proof').textContent = proves[order] || 'where a second person must approve';
       error.textContent = '';
       try { form.by.value ||= sessionStorage.getItem('by') || ''; } catch { /* it is asked for */ }
       ask.showModal();
@@ -78,6 +86,7 @@ if (ask) {
       if (answer.cannot) able(answer.cannot);
       if (answer.error) { error.textContent = answer.error; return; }
       said.textContent = answer.said;
+      form.proof.value = '';
       try { sessionStorage.setItem('by', form.by.value); } catch { /* it will be asked for again */ }
       ask.close();
     } catch (problem) {

@@ -72,6 +72,7 @@ type frame struct {
 	At     int64             `json:"at"`
 	Parts  []report.Part     `json:"parts,omitempty"`
 	Cannot map[string]string `json:"cannot"` // orders that cannot be given, and why
+	Nonce  string            `json:"nonce"`  // of the question that waits, so that an answer is to what its reader has seen
 	End    string            `json:"end,omitempty"`
 }
 
@@ -167,7 +168,7 @@ func (p *page) render() {
 
 // send notes which parts have changed and wakes who looks. The caller holds the lock.
 func (p *page) send(parts []report.Part) {
-	f := frame{At: p.at + 1, Cannot: p.cannot()}
+	f := frame{At: p.at + 1, Cannot: p.cannot(), Nonce: p.nonce()}
 	for _, part := range parts {
 		was, known := p.parts[part.ID]
 		if known && was.html == part.HTML {
@@ -182,7 +183,7 @@ func (p *page) send(parts []report.Part) {
 	if p.ended {
 		f.End = reportFile
 	}
-	orders, _ := json.Marshal(f.Cannot) // a map of strings
+	orders, _ := json.Marshal([]any{f.Cannot, f.Nonce}) // strings alone
 	if len(f.Parts) == 0 && string(orders) == p.orders && !p.ended {
 		return
 	}
@@ -215,6 +216,14 @@ func (p *page) cannot() map[string]string {
 	return p.state().Cannot
 }
 
+// nonce is that of the question that waits; empty: none does. The caller holds the lock.
+func (p *page) nonce() string {
+	if p.state == nil || p.over || p.ended {
+		return ""
+	}
+	return p.state().Asked.Nonce
+}
+
 // since is all that has changed after a version, as JSON: what everybody gets, or more for who is late.
 func (p *page) since(seen int64) (data []byte, at int64) {
 	p.mu.Lock()
@@ -222,7 +231,7 @@ func (p *page) since(seen int64) (data []byte, at int64) {
 	if seen == p.at-1 && p.frame != nil {
 		return p.frame, p.at
 	}
-	f := frame{At: p.at, Cannot: p.cannot()}
+	f := frame{At: p.at, Cannot: p.cannot(), Nonce: p.nonce()}
 	for _, id := range p.order {
 		if v := p.parts[id]; v.at > seen {
 			f.Parts = append(f.Parts, report.Part{ID: id, HTML: v.html})
@@ -300,6 +309,8 @@ func orderButtons(cannot map[string]string) []report.LiveOrder {
 		{Name: drill.Pause, Label: "Pause", Hint: "Before the next step or phase"},
 		{Name: drill.Abort, Label: "Abort …", Hint: "Asks for a reason"},
 		{Name: drill.Approve, Label: "Approve", Hint: "The step that waits"},
+		{Name: drill.Accept, Label: "Accept …", Hint: "The incident is yours"},
+		{Name: drill.Refuse, Label: "Refuse …", Hint: "Asks for a reason"},
 	}
 	for i := range all {
 		all[i].Cannot = cannot[all[i].Name]

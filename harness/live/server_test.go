@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,12 +97,21 @@ func (b *surfer) open() string {
 	return text
 }
 
-func (b *surfer) order(name, by, why string) (code int, answer struct {
+// acted is what the page hears of an order.
+type acted struct {
 	Said, Error string
 	Cannot      map[string]string
-}) {
+}
+
+func (b *surfer) order(name, by, why string) (code int, answer acted) {
 	b.t.Helper()
-	form := url.Values{"order": {name}, "by": {by}, "why": {why}, "token": {b.token}}
+	return b.answer(name, by, why, "")
+}
+
+// answer gives an order that is the answer to a question.
+func (b *surfer) answer(name, by, why, nonce string) (code int, answer acted) {
+	b.t.Helper()
+	form := url.Values{"order": {name}, "by": {by}, "why": {why}, "nonce": {nonce}, "token": {b.token}}
 	r, err := http.NewRequest(http.MethodPost, b.base+"/replay/act", strings.NewReader(form.Encode()))
 	if err != nil {
 		b.t.Fatal(err)
@@ -361,6 +371,53 @@ func TestOrdersOfThePageActOnTheDrill(t *testing.T) {
 	}
 	if code, a := b.order(drill.Abort, "eve", "late"); code != http.StatusConflict || !strings.Contains(a.Error, "the drill is over") {
 		t.Errorf("an order after the end: %d %+v", code, a)
+	}
+}
+
+// The receiver takes the incident over on the page, or refuses it, with a reason.
+func TestTheReceiverAnswersOnThePage(t *testing.T) {
+	for _, c := range []struct{ order, why, said string }{
+		{drill.Accept, "", "accepted: the incident is yours"},
+		{drill.Refuse, "one is open", "refused: the incident is not resolved"},
+	} {
+		t.Run(c.order, func(t *testing.T) {
+			s, r, run := played(t, 40, "127.0.0.1:0")
+			r.Hands("ada", time.Hour)
+			b := visit(t, s)
+			page := b.open()
+			for _, want := range []string{`data-order="accept" aria-disabled="true"`, `data-order="refuse" aria-disabled="true"`, "nothing is handed over"} {
+				if !strings.Contains(page, want) {
+					t.Errorf("the page does not hold %q", want)
+				}
+			}
+			if code, a := b.order(c.order, "ada", "early"); code != http.StatusConflict || !strings.Contains(a.Error, "nothing is handed over") {
+				t.Errorf("too early: %d %+v", code, a)
+			}
+			ended := run()
+			frames := b.watch(0, func(f frame) bool { return f.Cannot[c.order] == "" })
+			f := frames[len(frames)-1]
+			if f.Nonce == "" || f.Cannot[drill.Approve] == "" {
+				t.Errorf("found %+v", f)
+			}
+			if code, a := b.order(c.order, "grace", "for her"); code != http.StatusConflict || !strings.Contains(a.Error, "ada alone may answer, found grace") {
+				t.Errorf("somebody else: %d %+v", code, a)
+			}
+			if code, a := b.answer(c.order, "ada", "late", "of another question"); code != http.StatusConflict || !strings.Contains(a.Error, "it answers another question") {
+				t.Errorf("to another question: %d %+v", code, a)
+			}
+			b.watch(0, func(f frame) bool {
+				return slices.ContainsFunc(f.Parts, func(p report.Part) bool {
+					return p.ID == "feed" && strings.Contains(p.HTML, "It is handed over to ada") && strings.Contains(p.HTML, "rejected, the handoff to ada")
+				})
+			})
+			if code, a := b.answer(c.order, "ada", c.why, f.Nonce); code != http.StatusOK || !strings.HasPrefix(a.Said, c.said) {
+				t.Errorf("the receiver: %d %+v", code, a)
+			}
+			b.watch(0, func(f frame) bool { return f.End != "" })
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -638,6 +695,8 @@ func TestHostileTextStaysText(t *testing.T) {
 	put(9, &evidence.Approval{By: evil, Event: evidence.ApprovalPaused, Why: evil})
 	put(10, &evidence.Approval{By: evidence.Harness, Event: evidence.ApprovalWaits, For: evil})
 	put(11, &evidence.Message{Channel: evil, Text: evil})
+	put(14, &evidence.Approval{By: evidence.Harness, Event: evidence.ApprovalHanded, For: evil, Why: evil, Seconds: 60})
+	put(15, &evidence.Approval{By: evil, Event: evidence.ApprovalRejected, For: evil, Why: evil, Proof: evil})
 	put(12, &evidence.Cache{Name: evil, Error: evil})
 	put(13, &evidence.Job{Name: evil, Error: evil})
 	parts, err := p.live.Parts(14, true)

@@ -14,6 +14,9 @@ func approval(a *evidence.Approval) (w words) {
 	case a.Seconds > 0:
 		w.add("after %s", seconds(a.Seconds))
 	}
+	if a.Proof != "" {
+		w.add("proven by a %s", a.Proof)
+	}
 	w.maybe(a.Why)
 	return w
 }

@@ -65,6 +65,7 @@ type Live struct {
 	paused  *evidence.Approval
 	holds   *evidence.Event
 	asks    *evidence.Event
+	hands   *evidence.Event // the handoff that its receiver has not answered
 	aborted *evidence.Approval
 }
 
@@ -285,6 +286,10 @@ func (l *Live) approval(e evidence.Event) {
 		l.asks = &e
 	case evidence.ApprovalApproved, evidence.ApprovalRefused, evidence.ApprovalExpired:
 		l.asks = nil
+	case evidence.ApprovalHanded:
+		l.hands = &e
+	case evidence.ApprovalAccepted, evidence.ApprovalDeclined, evidence.ApprovalLapsed:
+		l.hands = nil
 	case evidence.ApprovalAborted:
 		l.aborted, l.paused, l.holds = a, nil, nil
 	}
@@ -296,6 +301,8 @@ func (l *Live) approval(e evidence.Event) {
 		what = fmt.Sprintf("It goes on with %s, after %s.", a.For, seconds(a.Seconds))
 	case evidence.ApprovalAsked:
 		what = fmt.Sprintf("It asks for approval of %s, for %s.", a.For, seconds(a.Seconds))
+	case evidence.ApprovalHanded:
+		what = fmt.Sprintf("It is handed over to %s, for %s: %s.", a.For, seconds(a.Seconds), strings.TrimSuffix(a.Why, "."))
 	}
 	l.say(e, a.By, what, look{"is-unknown", "i-person", ""})
 }
@@ -707,6 +714,9 @@ func (l *Live) progress(v *liveView, m *Model, now float64) (horizon float64) {
 	case l.asks != nil:
 		doing = fmt.Sprintf("It waits for approval of %s.", l.asks.Approval.For)
 		v.ToGo = "waiting for approval"
+	case l.hands != nil:
+		doing = fmt.Sprintf("It is handed over to %s, who accepts or refuses it.", l.hands.Approval.For)
+		v.ToGo = "handed over"
 	case at == rollback && current > 0:
 		doing = fmt.Sprintf("Step %d of %d is running: %s.", current, steps, strings.TrimSuffix(m.Run.Plan.Steps[min(current, steps)-1].Name, "."))
 	case at == rollback && len(ran) > 0 && len(ran) < steps:
@@ -1011,6 +1021,9 @@ func (l *Live) reasons(v *liveView, m *Model, now float64, restored verdict.Stat
 	case l.asks != nil:
 		a := l.asks.Approval
 		add("is-unknown", "i-person", fmt.Sprintf("%s waits for approval; in %s nobody can give it any more, and the plan stops.", liveUpper(a.For), seconds(max(float64(l.asks.T)+a.Seconds-now, 0))), l.asks.N)
+	case l.hands != nil:
+		a := l.hands.Approval
+		add("is-unknown", "i-person", fmt.Sprintf("%s. %s accepts or refuses within %s; until then the incident is not resolved.", liveUpper(strings.TrimSuffix(a.Why, ".")), a.For, seconds(max(float64(l.hands.T)+a.Seconds-now, 0))), l.hands.N)
 	case l.paused != nil:
 		add("is-unknown", "i-person", fmt.Sprintf("%s ordered a pause%s. What runs now runs to its end.", l.paused.By, liveWhy(l.paused.Why)), 0)
 	}

@@ -247,6 +247,9 @@ func (s *Story) approval(t evidence.Offset, a *evidence.Approval) []Said {
 	told := func(format string, args ...any) {
 		all = append(all, s.stakeholders(t, evidence.TellsHandoff, format, args...))
 	}
+	if a.Event == evidence.ApprovalRejected || a.Event == evidence.ApprovalUnheard { // it waits on
+		return all
+	}
 	s.waits = ""
 	switch a.Event {
 	case evidence.ApprovalAsked:

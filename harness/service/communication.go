@@ -2,6 +2,7 @@ package service
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 	"time"
 
@@ -148,6 +149,16 @@ func (p *Plan) Told() Communication {
 		}
 	}
 	return t
+}
+
+// Unproven says that whoever is named as the receiver of the incident could not prove to be that person; empty: none is named, or
+// it can be proven.
+func (p *Plan) Unproven() string {
+	to, s := p.Told().Receiver, p.Release.Service
+	if _, known := s.People[to]; to == "" || known {
+		return ""
+	}
+	return fmt.Sprintf("%s hands the incident over to %s, who is not among the people of %s, so that nobody could prove to be that person: say there people: {%s: {key: ssh-ed25519 ...}}", p.Path, to, s.Path, to)
 }
 
 // Evidence is what judging needs to know of it. Stability is how many seconds service must stay restored in this run, of

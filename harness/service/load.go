@@ -99,7 +99,7 @@ func readService(path string, text []byte) (*Service, error) {
 		return nil, f.err()
 	}
 	o := root.object("service", "tier", "needs", "allow", "instances", "run", "ready", "release", "database", "values", "journeys", "env",
-		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "people", "forbidden", "lock", "communication")
+		"secrets", "jobs", "effects", "caches", "sessions", "dependants", "stubs", "breaker", "people", "forbidden", "lock", "communication", "hook")
 	s := &Service{Path: path, Dir: filepath.Dir(path), Instances: 1}
 
 	name := o.must("service", "its name")
@@ -112,6 +112,10 @@ func readService(path string, text []byte) (*Service, error) {
 		s.Instances = int(v.number(1, 100))
 	}
 	s.Lock = lock(o.get("lock"))
+	s.People = people(o.get("people"))
+	if at := o.get("hook"); at != nil {
+		s.Hook = hook(at)
+	}
 	s.Needs = o.get("needs").table()
 	if o.get("run") == nil {
 		return readSchemaOnly(o, s)
@@ -158,7 +162,6 @@ func readService(path string, text []byte) (*Service, error) {
 	s.Caches = caches(o.get("caches"), s)
 	s.Sessions = sessions(o.get("sessions"), s)
 	s.Breaker = breaker(o.get("breaker"), s)
-	s.People = people(o.get("people"))
 	s.Forbidden = forbidden(o.get("forbidden"), s)
 	s.Communication = communication(o.get("communication"), s)
 	if s.Database == nil {

@@ -33,6 +33,16 @@ func (p Person) Gave(token string) bool {
 	return p.Token != "" && token != "" && subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(p.Token)) == 1
 }
 
+// hook reads where people's answers may come from.
+func hook(v *value) *Hook {
+	o := v.object("url")
+	at := o.must("url", "the variable that holds the URL, such as HOOK_URL")
+	if text := at.text(); text != "" && !variable.MatchString(text) {
+		at.expected("the name of a variable, since a URL may hold a secret, such as HOOK_URL")
+	}
+	return &Hook{URL: at.text()}
+}
+
 var tokenDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // people reads who may start and approve.

@@ -35,17 +35,23 @@ type Service struct {
 	Sessions       map[string]string // kept value -> the journey that must still accept it
 	Dependants     []string
 	Stubs          map[string]Stub   // of what it calls; {url:NAME} is where
-	People         map[string]Person // who may start and approve a rollback that asks for two; by name
+	People         map[string]Person // who can prove who they are, by name
 	Forbidden      []Mix             // mixes of releases that must not serve
 	Breaker        *Breaker          // when a release is to be rolled back without anybody's order; nil: never
 	Lock           *Lock             // by which rollbacks on all machines take turns; nil: they do on one machine only
 	Communication  Communication     // whom to tell of a rollback
+	Hook           *Hook             // the team's own system, which is asked for the answers of people; nil: there is none
 }
 
 // Lock is a lease in a Postgres database that no rollback restores.
 type Lock struct {
 	Postgres string        // the variable that leads to it: of the operator's environment, and handed out in a drill
 	Expires  time.Duration // after the last renewal
+}
+
+// Hook is a system of the team's own that has the answers which people give.
+type Hook struct {
+	URL string // the variable that leads to it, of the harness's own environment
 }
 
 // Targets within which service must be restored, by tier.

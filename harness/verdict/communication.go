@@ -330,9 +330,17 @@ func handedOver(j *judging) result {
 	r := result{state: Broken, evidence: []int64{h.n}}
 	switch h.event {
 	case evidence.ApprovalAccepted:
-		r.state, r.finding = Kept, fmt.Sprintf("%s accepted it at %s", h.channel, at(h.t))
+		switch {
+		case h.by != to:
+			r.finding = fmt.Sprintf("it is handed over to %s, and %s accepted it at %s", to, h.by, at(h.t))
+		case h.proof == "":
+			r.finding = fmt.Sprintf("somebody accepted it at %s by the name %s alone, which proves nothing", at(h.t), to)
+			r.remedy = "Let the receiver prove who it is, by a key or a token of people in service.yaml."
+		default:
+			r.state, r.finding = Kept, fmt.Sprintf("%s accepted it at %s, proven by a %s", to, at(h.t), h.proof)
+		}
 	case evidence.ApprovalDeclined:
-		r.finding = fmt.Sprintf("%s refused it at %s: %s", h.channel, at(h.t), h.why)
+		r.finding = fmt.Sprintf("%s refused it at %s: %s", h.by, at(h.t), h.why)
 	case evidence.ApprovalLapsed:
 		r.finding = fmt.Sprintf("%s did not answer within %s", to, length(j.run.Communication.Accepts))
 	default:

@@ -79,7 +79,7 @@ func communicationCases() []checkCase {
 			l.at(destroyed+0.2, &evidence.Finding{Check: evidence.CheckMessages, Of: "stakeholders by chat", Asked: asked, Checked: 7, Bad: bad})
 		}
 	}
-	handed := func(event, by, why string) change {
+	handed := func(event, by, why, proof string) change {
 		return func(l *log) {
 			l.run.Communication = &evidence.Communication{Receiver: "ada", Accepts: 60}
 			if event == "" {
@@ -87,7 +87,7 @@ func communicationCases() []checkCase {
 			}
 			l.at(45.6, &evidence.Approval{By: evidence.Harness, Event: evidence.ApprovalHanded, For: "ada"})
 			if event != evidence.ApprovalHanded {
-				l.at(45.8, &evidence.Approval{By: by, Event: event, For: "ada", Why: why})
+				l.at(45.8, &evidence.Approval{By: by, Event: event, For: "ada", Why: why, Proof: proof})
 			}
 		}
 	}
@@ -146,10 +146,12 @@ func communicationCases() []checkCase {
 		{arrive, "the receiver did not answer", all(tell(arrive, 0, nil), sent(true, nil), compared(false, 0)), verdict.Unjudged, open, "was not asked what it got"},
 
 		{verdict.HandedOver, "nobody is named", func(*log) {}, verdict.NotApplicable, pass, "nobody is named"},
-		{verdict.HandedOver, "accepted", handed(evidence.ApprovalAccepted, "ada", ""), verdict.Kept, pass, "ada accepted it at 45.8 s"},
-		{verdict.HandedOver, "refused", handed(evidence.ApprovalDeclined, "ada", "who paid?"), verdict.Broken, fails, "ada refused it at 45.8 s: who paid?"},
-		{verdict.HandedOver, "no answer", handed(evidence.ApprovalLapsed, evidence.Harness, ""), verdict.Broken, fails, "ada did not answer within 60.0 s"},
-		{verdict.HandedOver, "the run ended meanwhile", handed(evidence.ApprovalHanded, "", ""), verdict.Unjudged, open, "ada had not answered yet"},
-		{verdict.HandedOver, "the run did not come so far", handed("", "", ""), verdict.Unjudged, open, "the run did not come so far"},
+		{verdict.HandedOver, "accepted", handed(evidence.ApprovalAccepted, "ada", "", evidence.ProofKey), verdict.Kept, pass, "ada accepted it at 45.8 s, proven by a key"},
+		{verdict.HandedOver, "accepted by a typed name", handed(evidence.ApprovalAccepted, "ada", "", ""), verdict.Broken, fails, "by the name ada alone, which proves nothing"},
+		{verdict.HandedOver, "accepted by another", handed(evidence.ApprovalAccepted, "grace", "", evidence.ProofKey), verdict.Broken, fails, "it is handed over to ada, and grace accepted it"},
+		{verdict.HandedOver, "refused", handed(evidence.ApprovalDeclined, "ada", "who paid?", ""), verdict.Broken, fails, "ada refused it at 45.8 s: who paid?"},
+		{verdict.HandedOver, "no answer", handed(evidence.ApprovalLapsed, evidence.Harness, "", ""), verdict.Broken, fails, "ada did not answer within 60.0 s"},
+		{verdict.HandedOver, "the run ended meanwhile", handed(evidence.ApprovalHanded, "", "", ""), verdict.Unjudged, open, "ada had not answered yet"},
+		{verdict.HandedOver, "the run did not come so far", handed("", "", "", ""), verdict.Unjudged, open, "the run did not come so far"},
 	}
 }

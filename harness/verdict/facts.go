@@ -46,7 +46,7 @@ type Facts struct {
 	waiting    *span               // in which it waits; nil: it does not
 	aborted    *evidence.Approval  // who aborted it; nil: nobody did
 	told       []told              // what people were told, and what became of it
-	handoff    *told               // the last that is known of the handoff; nil: nothing
+	handoff    *taking             // the last that is known of the handoff; nil: nothing
 	faults     map[string]*fault   // by name and what it is of
 	faulted    []string            // keys of faults, in order
 	chunks     []numbered[evidence.Chunk]

@@ -7,6 +7,13 @@ import (
 	"backout/harness/evidence"
 )
 
+// taking is the last word about the handoff of the incident.
+type taking struct {
+	n                     int64
+	t                     tick
+	by, event, why, proof string
+}
+
 const pausedText, approvalText = "paused", "approval"
 
 // addApproval folds what people ordered, and when the drill waited for them.
@@ -25,7 +32,7 @@ func (f *Facts) addApproval(n int64, t tick, a *evidence.Approval) {
 			f.people, f.waiting = append(f.people, *w), nil
 		}
 	case evidence.ApprovalHanded, evidence.ApprovalAccepted, evidence.ApprovalDeclined, evidence.ApprovalLapsed:
-		f.handoff = &told{n: n, t: t, channel: a.By, event: a.Event, why: short(a.Why)}
+		f.handoff = &taking{n: n, t: t, by: a.By, event: a.Event, why: short(a.Why), proof: a.Proof}
 	case evidence.ApprovalAborted:
 		if f.aborted == nil {
 			f.aborted = a

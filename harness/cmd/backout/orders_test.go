@@ -300,6 +300,64 @@ func TestTwoPeopleApproveARollback(t *testing.T) {
 	s.nothingLeft()
 }
 
+// The receiver of an incident is believed by a key or a token alone, on the terminal and on the page; nobody else can take it over.
+func TestTheReceiverOfAnIncidentProvesWhoItIs(t *testing.T) {
+	t.Parallel()
+	_, adas := keyOf(t)
+	grace, graces := keyOf(t)
+	_, digest := tokenOf(t, "open sesame")
+	s := steerAs(t, func(dir string) {
+		rewrite(t, filepath.Join(dir, "notes/service.yaml"), "instances: 2\n", "instances: 2\npeople:\n  ada: {key: "+adas+", token: "+digest+"}\n  grace: {key: "+graces+"}\n"+
+			"communication: {handoff: {to: ada, within: 3m}}\n")
+		rewrite(t, filepath.Join(dir, "notes.feature"), "    Then service is restored", "    Then ada accepts the incident\n    And service is restored")
+	}, "--serve", "127.0.0.1:0")
+	live := regexp.MustCompile(`"live":"([^"]+)"`).FindStringSubmatch(s.until(`"live":`))
+	if live == nil {
+		t.Fatal("the address of the page was not printed")
+	}
+	s.until("handed over to ada")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"accept", "--by", "ada"}, "it does not prove that it comes from ada"},
+		{[]string{"accept", "--by", "ada", "--key", grace}, "it does not prove that it comes from ada"},
+		{[]string{"accept", "--by", "grace", "--key", grace}, "ada alone may answer, found grace"},
+		{[]string{"refuse", "--by", "ada", "--why", "I am on holiday"}, "it does not prove that it comes from ada"},
+	} {
+		if out, code := s.run(c.args...); code != verdict.ExitBroke || !strings.Contains(out, c.want) {
+			t.Errorf("%v: expected %q, found exit %d:\n%s", c.args, c.want, code, out)
+		}
+	}
+	p := openPage(t, live[1], "notes-7")
+	if want := "It is handed over to ada, who accepts or refuses it."; !strings.Contains(p.text, want) {
+		t.Errorf("the live page does not say %q", want)
+	}
+	for _, c := range []struct {
+		form url.Values
+		code int
+		want string
+	}{
+		{url.Values{"order": {"accept"}, "by": {"ada"}}, http.StatusConflict, "it does not prove that it comes from ada"},
+		{url.Values{"order": {"accept"}, "by": {"ada"}, "proof": {"close sesame"}}, http.StatusConflict, "it does not prove that it comes from ada"},
+		{url.Values{"order": {"accept"}, "by": {"ada"}, "proof": {"open sesame"}, "nonce": {"another"}}, http.StatusConflict, "it answers another question"},
+		{url.Values{"order": {"accept"}, "by": {"ada"}, "proof": {"open sesame"}}, http.StatusOK, "accepted: the incident is yours, and resolved"},
+	} {
+		if code, said := p.order(c.form); code != c.code || !strings.Contains(said, c.want) {
+			t.Errorf("%v: expected %d and %q, found %d %s", c.form, c.code, c.want, code, said)
+		}
+	}
+	code, v, people := s.end()
+	if code != verdict.ExitPass {
+		t.Errorf("expected a pass, found exit %d: %s", code, v.Because)
+	}
+	const rejected = " rejected the handoff to ada; "
+	if want := "backout handed over ada; ada" + rejected + "ada" + rejected + "grace" + rejected + "ada" + rejected + "ada" + rejected + "ada" + rejected + "ada" + rejected + "ada accepted ada; "; !strings.HasSuffix(people, want) {
+		t.Errorf("expected in the evidence\n%s\nfound\n%s", want, people)
+	}
+	s.nothingLeft()
+}
+
 // An aborted drill leaves nothing, is inconclusive, and names who aborted it and why.
 func TestADrillIsAbortedFromTheTerminal(t *testing.T) {
 	t.Parallel()

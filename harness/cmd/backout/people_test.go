@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -38,7 +40,8 @@ func TestPeopleAreToldAndTakeTheIncidentOver(t *testing.T) {
 		got = append(got, m.Message)
 	}))
 	defer chat.Close()
-	told := "\ncommunication: {channels: {stakeholders: [{env: CHAT_URL}]}, handoff: {to: ada, within: 2m}}"
+	file, digest := tokenOf(t, "T0kenOfAda0815")
+	told := "\npeople: {ada: {token: " + digest + "}}\ncommunication: {channels: {stakeholders: [{env: CHAT_URL}]}, handoff: {to: ada, within: 2m}}"
 	m := newStarter(t, map[string][2]string{
 		"service.yaml":              {"release: {header: X-Release}", "release: {header: X-Release}" + told},
 		"features/rollback.feature": {"    And every instance serves the target release", "    And the first notice goes out within 30 seconds\n    And everything that is told arrives\n    And ada accepts the incident"},
@@ -70,7 +73,7 @@ func TestPeopleAreToldAndTakeTheIncidentOver(t *testing.T) {
 			t.Fatalf("it did not end; the last answer was %s", accepted)
 		case <-time.After(300 * time.Millisecond):
 			if !strings.Contains(accepted, "the incident is yours") {
-				accepted, _ = m.run("accept", "--by", "ada")
+				accepted, _ = m.run("accept", "--by", "ada", "--token-file", file)
 			}
 		}
 	}
@@ -104,14 +107,24 @@ func TestPeopleAreToldAndTakeTheIncidentOver(t *testing.T) {
 	}
 	printed, _ := m.run("evidence", dir)
 	for name, text := range map[string]string{"the terminal": out.String(), "the evidence": printed, "the transcript": string(transcript), "the checklist": string(list)} {
-		if strings.Contains(text, token) {
-			t.Errorf("%s holds the token", name)
+		if strings.Contains(text, token) || strings.Contains(text, "T0kenOfAda0815") {
+			t.Errorf("%s holds a token", name)
 		}
 	}
 	summary, err := os.ReadFile(filepath.Join(dir, "summary.md"))
 	if err != nil || !strings.Contains(string(summary), "## Who was told") || bytes.Contains(summary, []byte(token)) {
 		t.Errorf("expected the transcript in the summary, found %v\n%s", err, summary)
 	}
+}
+
+// tokenOf writes a token into a file, and says how service.yaml knows it.
+func tokenOf(t *testing.T, token string) (file, digest string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(token)))
 }
 
 // A drill pages nobody by accident: a host that service.yaml does not allow stops it before anything is started.

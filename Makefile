@@ -153,9 +153,12 @@ show-7-viewers: ## how late journeys begin while ten people look at the live pag
 show-8-breaker: ## how soon the breaker trips at five times the usual failures, 20 times, and whether it does in 15 minutes of healthy noise
 	go test -run '^$$' -bench 'Breaker' -benchtime 1x -timeout 30m -v ./harness/drill
 
-show-8-lock: ## 200 races of processes for the lease on rollbacks, and 50 holders killed at random moments
-	ROUNDS=200 go test -count 1 -run OneHoldsTheLease -v ./harness/rollback
+show-8-lock: build tools tools-kubernetes ## 200 races of processes for the lease on rollbacks, and 50 holders killed at random moments; 50 and 10 for a Lease of Kubernetes, on kind
+	ROUNDS=200 go test -count 1 -run SeveralMachinesOneHoldsTheLease -v ./harness/rollback
 	ROUNDS=50 go test -count 1 -timeout 30m -run AHolderIsKilled -v ./harness/rollback
+	@backout run features/kubernetes/rollout-undo.feature --env kind --reports build/lock >/dev/null # which makes the cluster, where there is none
+	BACKOUT_KIND=1 ROUNDS=50 go test -count 1 -timeout 30m -run OneHoldsTheLeaseOfACluster -v ./harness/rollback
+	BACKOUT_KIND=1 ROUNDS=10 go test -count 1 -timeout 30m -run AHolderOfTheLeaseOfAClusterIsKilled -v ./harness/rollback
 
 show-8-resume: ## a plan's runner killed in the midst of each step and after each, and the plan resumed
 	go test -count 1 -timeout 20m -run RunnerIsKilled -v ./harness/cmd/backout
@@ -177,7 +180,7 @@ test: doctor ## the tests
 		go test -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime "$${target##*:}" "$${where%:*}" || exit $$?; done # nothing panics, whatever is read
 
 test-kind: doctor tools-kubernetes tools-argocd ## the tests that need a cluster of kind
-	BACKOUT_KIND=1 go test -count 1 -timeout 30m -run 'Kind|Cluster|DeadRun' ./harness/cmd/backout ./harness/environment/kubernetes
+	BACKOUT_KIND=1 go test -p 1 -count 1 -timeout 30m -run 'Kind|Cluster|DeadRun' ./harness/cmd/backout ./harness/environment/kubernetes ./harness/rollback # the first makes the cluster
 	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
 
 ROWS ?= 10000000

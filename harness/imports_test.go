@@ -35,6 +35,7 @@ var floors = []string{
 	"backout/harness/traffic",
 	"backout/harness/observe",
 	"backout/harness/fault",
+	"backout/harness/lease",
 	"backout/harness/postgres",
 	"backout/harness/cache",
 	"backout/harness/lint",

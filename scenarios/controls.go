@@ -17,7 +17,7 @@ func (s *Scenario) Right() bool {
 func RightDrill(control Scenario, all []Scenario) *Scenario {
 	for i := range all {
 		s := &all[i]
-		if s.Right() && s.Alone() == control.Alone() && (s.Second == nil) == (control.Second == nil) && s.Lease == control.Lease && (s.Death == nil) == (control.Death == nil) && (s.Herd == nil) == (control.Herd == nil) &&
+		if s.Right() && s.Alone() == control.Alone() && (s.Second == nil) == (control.Second == nil) && s.Lease == control.Lease && s.LeaseInCluster == control.LeaseInCluster && (s.Death == nil) == (control.Death == nil) && (s.Herd == nil) == (control.Herd == nil) &&
 			s.Synchronous == control.Synchronous && slices.EqualFunc(s.Faults, control.Faults, sameFault) &&
 			s.Service.Path == control.Service.Path && s.Bad.Name == control.Bad.Name && s.Good.Name == control.Good.Name {
 			return s

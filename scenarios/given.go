@@ -53,6 +53,10 @@ func given() []Sentence {
 			d.Lease = true
 			return nil
 		}, nil),
+		sentence(`rollbacks on all machines take turns by a Lease of Kubernetes`, func(d *draft, _ []string) error {
+			d.LeaseInCluster = true
+			return nil
+		}, nil),
 		sentence(`{n} journeys per second by {n} users`, func(d *draft, w []string) (err error) {
 			if d.Rate, err = number(w[0]); err != nil {
 				return err

@@ -134,8 +134,12 @@ func (e *Earnest) prepare() error {
 	for _, name := range slices.Compact(slices.Sorted(maps.Values(p.Env))) {
 		need(name)
 	}
-	if s.Lock != nil {
-		need(s.Lock.Postgres)
+	if l := s.Lock; l != nil && l.Kubernetes != nil {
+		if err := clusterOf(l).Check(); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: lock: %w", s.Path, err))
+		}
+	} else if l != nil {
+		need(l.Postgres)
 	}
 	wrong = append(wrong, identified(p, e.vars), p.Release.Hosts(p))
 	for _, i := range e.At {
@@ -268,7 +272,7 @@ func (e *Earnest) open() (ended func() error, err error) {
 		e.runner.LockDir, e.runner.Journal = e.Dir, filepath.Join(e.Dir, rollback.JournalFile)
 	}
 	if s.Lock != nil {
-		e.runner.Lease = &rollback.Lease{URL: e.vars[s.Lock.Postgres], Expiry: s.Lock.Expires}
+		e.runner.Lease = &rollback.Lease{URL: e.vars[s.Lock.Postgres], Cluster: clusterOf(s.Lock), Expiry: s.Lock.Expires}
 	}
 	e.handle = newHandle(func(error) {}, func(text string) { e.tell("people", text, false) })
 	e.handle.aborts = "aborted: what runs now runs to its end, and no further step begins"
@@ -534,7 +538,7 @@ func (e *Earnest) Lines() []string {
 	}
 	say("lock", "one rollback of %s at a time on this machine", s.Name)
 	if s.Lock != nil {
-		say("lease", "and on all machines, by the database of %s; free %s after its last renewal", s.Lock.Postgres, s.Lock.Expires)
+		say("lease", "and on all machines, by %s; free %s after its last renewal", s.Lock.Words(), s.Lock.Expires)
 	}
 	unasked := e.unasked()
 	for _, c := range p.Before {

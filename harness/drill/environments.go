@@ -80,7 +80,10 @@ func Lacks(name string, s *Spec) string {
 	if d := s.Death; d != nil && dynamic(name) && strings.Contains(d.Says, s.Service.Name+"-1") {
 		return fmt.Sprintf("no instance is called %s-1 there, so no step says %q", s.Service.Name, d.Says)
 	}
-	if s.leases() {
+	if s.LeaseInCluster && name != kubernetes.Name {
+		return "a Lease of Kubernetes is taken where the cluster is the drill's own: --env kind"
+	}
+	if s.leases() && !s.leaseInCluster(name) {
 		if _, err := postgres.Find(""); err != nil {
 			return fmt.Sprintf("the database of the lease runs on this machine: %v", err)
 		}

@@ -11,6 +11,7 @@ import (
 	"backout/harness/environment"
 	"backout/harness/environment/artefact"
 	"backout/harness/environment/database"
+	"backout/harness/environment/kubernetes"
 	"backout/harness/postgres"
 	"backout/harness/rollback"
 	"backout/harness/service"
@@ -82,24 +83,39 @@ func (d *Drill) lease(ctx context.Context) (name, url string, err error) {
 		}
 	}
 	name = leaseVariable
-	if l := d.spec.Service.Lock; l != nil {
+	if l := d.spec.Service.Lock; l != nil && l.Postgres != "" {
 		name = l.Postgres
 	}
 	return name, postgres.URL("127.0.0.1", server.Port(), leaseRole, password, leaseRole), nil
 }
 
-// takesTurns has the runner take a lease beside the lock, where the service or the scenario says so.
+// takesTurns has the runner take a lease beside the lock, where the service or the scenario says so. In a drill it is one of the
+// drill's own: a Lease in its namespace where service.yaml has one and the drill is in a cluster of kind, else a row in a database.
 func (d *Drill) takesTurns(ctx context.Context) error {
 	if !d.spec.leases() {
+		return nil
+	}
+	expiry := leaseExpiry(d.spec.Service)
+	if d.spec.leaseInCluster(d.o.Environment) {
+		at := d.env.Platform()
+		d.runner.Lease = &rollback.Lease{Cluster: &rollback.LeaseCluster{Kubeconfig: at["KUBECONFIG"], Namespace: at["NAMESPACE"]}, Expiry: expiry}
 		return nil
 	}
 	name, url, err := d.lease(ctx)
 	if err != nil {
 		return err
 	}
-	d.runner.Lease = &rollback.Lease{URL: url, Expiry: leaseExpiry(d.spec.Service)}
+	d.runner.Lease = &rollback.Lease{URL: url, Expiry: expiry}
 	d.runner.Vars[name] = url
 	return nil
+}
+
+// clusterOf is where the Lease is that service.yaml names; nil: it names none.
+func clusterOf(l *service.Lock) *rollback.LeaseCluster {
+	if l.Kubernetes == nil {
+		return nil
+	}
+	return &rollback.LeaseCluster{Context: l.Kubernetes.Context, Namespace: l.Kubernetes.Namespace}
 }
 
 func leaseExpiry(s *service.Service) time.Duration {
@@ -110,7 +126,12 @@ func leaseExpiry(s *service.Service) time.Duration {
 }
 
 // leases says whether rollbacks take turns by a lease.
-func (s *Spec) leases() bool { return s.Lease || s.Service.Lock != nil }
+func (s *Spec) leases() bool { return s.Lease || s.LeaseInCluster || s.Service.Lock != nil }
+
+// leaseInCluster says whether that is a Lease of Kubernetes.
+func (s *Spec) leaseInCluster(env string) bool {
+	return s.LeaseInCluster || s.Service.Lock != nil && s.Service.Lock.Kubernetes != nil && env == kubernetes.Name
+}
 
 // elsewhere is another machine's copy of the deployed directory, where the lock of this one is not seen.
 func (d *Drill) elsewhere(ctx context.Context) (dir string, err error) {

@@ -44,7 +44,10 @@ type Spec struct {
 	Rate        float64          // journeys per second
 	Users       int
 
-	Lease    bool               // rollbacks on all machines take turns by a lease, though service.yaml names none
+	Lease bool // rollbacks on all machines take turns by a lease, though service.yaml names none
+	// LeaseInCluster: they do by a Lease of Kubernetes, in the drill's namespace.
+	LeaseInCluster bool
+
 	Second   *evidence.Second   // a second operator comes; nil: none does
 	Death    *evidence.Death    // the machine dies that runs the plan; nil: it lives
 	Starter  string             // a person whom the drill plays starts the rollback; empty: nobody
@@ -267,7 +270,11 @@ func (s *Spec) Lines(o Options) []string {
 	}
 	say("expect      %s", expectation(s.Bad))
 	if s.leases() {
-		say("lease       taken before anything else, renewed while the plan runs, and asked before each step; free %s after its last renewal", leaseExpiry(s.Service))
+		what := "a row in a database of the drill's own"
+		if s.leaseInCluster(o.Environment) {
+			what = "a Lease in the drill's namespace"
+		}
+		say("lease       %s, taken before anything else, renewed while the plan runs, and asked before each step; free %s after its last renewal", what, leaseExpiry(s.Service))
 	}
 	for _, c := range s.Plan.Before {
 		say("pre-check   %s", c.Words())

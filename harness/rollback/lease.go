@@ -2,7 +2,6 @@ package rollback
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -19,38 +18,53 @@ import (
 )
 
 // Lease is where operators on all machines take turns: one row a service in a Postgres database of its own, which no
-// rollback restores.
+// rollback restores, or one Lease of Kubernetes a service.
 type Lease struct {
-	URL    string        // secret
-	Expiry time.Duration // after its last renewal the lease is free; renewed three times as often; by the clock of that database
+	URL     string        // secret
+	Cluster *LeaseCluster // in place of URL
+	Expiry  time.Duration // after its last renewal the lease is free; renewed three times as often
 }
 
 // LeaseExpiry is the expiry unless service.yaml states one.
 const LeaseExpiry = 15 * time.Second
 
-// How long is waited for the database of the lease, and for an old holder's sessions to be gone.
+// How long is waited for where the lease is kept, and for an old holder's sessions to be gone.
 const (
 	leaseWithin = 10 * time.Second
 	drainWithin = 20 * time.Second
 )
 
-// leaseTable is made by whoever comes first. token grows with each holder. A dead holder's sessions may still run until
-// undrained is false again. progress is of the last plan that began, until one ends as it should.
-const leaseTable = `create table if not exists backout_lease (
-  service text primary key, token bigint not null, holder jsonb, expires timestamptz not null,
-  undrained boolean not null default false, progress jsonb)`
+// turns is where it is written who holds a lease. Whatever changes it is one transaction.
+type turns interface {
+	// take writes down a new holder with a token that is greater than all before, and tells what was there; a *Held when somebody
+	// else has it.
+	take(ctx context.Context, as evidence.Holder) (before, error)
+	// renew writes what the holder of the token does, and progress where it is not nil; a *Lost when somebody else has it.
+	renew(ctx context.Context, as evidence.Holder, progress *Progress) error
+	// drained writes that nothing of an older holder runs any more.
+	drained(ctx context.Context) error
+	// give writes that nobody holds it any more.
+	give(ctx context.Context) error
+	hangUp(ctx context.Context)
+}
+
+// before is what a new holder finds.
+type before struct {
+	token     int64    // of the new one
+	undrained bool     // sessions of a dead holder may still run
+	progress  Progress // of the last plan that began, until one ends as it should
+}
 
 // leased is a lease that is held. Its methods are safe for concurrent use.
 type leased struct {
 	service string
 	token   int64
 	expiry  time.Duration
-	config  *pgx.ConnConfig
+	found   Progress // how far the plan before came
 
 	mu    sync.Mutex // guards all below
-	conn  *pgx.Conn
+	turns turns
 	as    evidence.Holder
-	found Progress // what the row said of the plan before
 
 	life context.Context // ends when somebody else holds it
 	lose context.CancelCauseFunc
@@ -64,128 +78,49 @@ func (e *Lost) Error() string {
 	return fmt.Sprintf("the lease on rollbacks of %s was taken over by %s, since it had not been renewed in time: nothing more is run here", e.Service, e.By)
 }
 
-// leaseConfig is how the database of the lease is reached.
-func (r *Runner) leaseConfig() (*pgx.ConnConfig, error) {
-	config, err := pgx.ParseConfig(r.Lease.URL)
-	if err != nil {
-		return nil, errors.New("the URL of the lease's database cannot be read") // pgx's own error may show it
+// lostTo is a Lost by what is known of the one who has it now.
+func lostTo(service string, now evidence.Holder) *Lost {
+	by := "somebody who has gone since"
+	if now.Operator != "" {
+		by = fmt.Sprintf("%s on %s, process %d, token %d", now.Operator, now.Host, now.PID, now.Token)
 	}
-	config.ConnectTimeout = leaseWithin
-	config.DialFunc = r.dial()
-	config.RuntimeParams["application_name"] = "backout lease"
-	config.RuntimeParams["lock_timeout"] = "8000"
-	config.RuntimeParams["statement_timeout"] = "9000"
-	config.DefaultQueryExecMode = pgx.QueryExecModeDescribeExec
-	return config, nil
+	return &Lost{service, by}
+}
+
+// turns is where this runner takes turns.
+func (r *Runner) turns(expiry time.Duration) (turns, error) {
+	if r.Lease.Cluster != nil {
+		return r.leaseOfCluster(expiry)
+	}
+	return r.leaseRow(expiry)
 }
 
 // takeLease takes the lease, ends what sessions older holders have left in the plan's databases, and keeps the lease from
 // expiring until release. The error is a *Held when somebody else has it.
 func (r *Runner) takeLease(ctx context.Context, p *service.Plan, as evidence.Holder) (_ *leased, err error) {
-	config, err := r.leaseConfig()
-	if err != nil {
-		return nil, err
-	}
-	l := &leased{service: r.Service.Name, expiry: r.Lease.Expiry, config: config, as: as}
+	l := &leased{service: r.Service.Name, expiry: r.Lease.Expiry, as: as}
 	if l.expiry == 0 {
 		l.expiry = LeaseExpiry
 	}
-	within, cancel := context.WithTimeout(ctx, 2*leaseWithin)
-	defer cancel()
-	undrained := false
-	if undrained, err = l.take(within); err != nil {
-		l.hangUp(ctx)
+	if l.turns, err = r.turns(l.expiry); err != nil {
 		return nil, err
 	}
+	within, cancel := context.WithTimeout(ctx, l.expiry+2*leaseWithin)
+	defer cancel()
+	found, err := l.turns.take(within, as)
+	if err != nil {
+		l.turns.hangUp(ctx)
+		return nil, err
+	}
+	l.token, l.as.Token, l.found = found.token, found.token, found.progress
 	l.life, l.lose = context.WithCancelCause(context.Background())
 	l.beat()
-	if undrained {
+	if found.undrained {
 		if err := r.drain(ctx, p, l); err != nil {
 			return nil, errors.Join(err, l.release(ctx))
 		}
 	}
 	return l, nil
-}
-
-// take is one transaction, so that one of those who come at the same time gets it.
-func (l *leased) take(ctx context.Context) (undrained bool, err error) {
-	if err := l.open(ctx); err != nil {
-		return false, err
-	}
-	there := false
-	if err := l.conn.QueryRow(ctx, "select to_regclass('backout_lease') is not null").Scan(&there); err != nil {
-		return false, err
-	}
-	tx, err := l.conn.Begin(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer tx.Rollback(context.WithoutCancel(ctx)) // nothing after a commit
-	if !there {
-		// Two who make a table at once are in each other's way, "if not exists" or not.
-		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtext('backout_lease'))"); err != nil {
-			return false, err
-		}
-		if _, err := tx.Exec(ctx, leaseTable); err != nil {
-			return false, err
-		}
-	}
-	// The first token is a time, so that tokens grow also when somebody has deleted the row.
-	if _, err := tx.Exec(ctx, "insert into backout_lease (service, token, expires) values ($1, $2, '-infinity') on conflict do nothing", l.service, time.Now().UnixMilli()); err != nil {
-		return false, err
-	}
-	var holder, progress []byte
-	var left float64
-	held := false
-	err = tx.QueryRow(ctx, `select token, holder, progress, undrained or holder is not null, holder is not null and expires > clock_timestamp(),
-		coalesce(extract(epoch from nullif(expires, '-infinity') - clock_timestamp()), 0)::float8 from backout_lease where service = $1 for update`, l.service).
-		Scan(&l.token, &holder, &progress, &undrained, &held, &left)
-	if err != nil {
-		return false, err
-	}
-	if held {
-		h := &Held{Lease: true, Expires: time.Duration(left * float64(time.Second))}
-		if err := json.Unmarshal(holder, &h.Holder); err != nil {
-			return false, fmt.Errorf("read who holds it: %w", err)
-		}
-		return false, h
-	}
-	if progress != nil {
-		if err := json.Unmarshal(progress, &l.found); err != nil {
-			return false, fmt.Errorf("read how far the plan before was: %w", err)
-		}
-	}
-	l.token++
-	l.as.Token = l.token
-	text, err := json.Marshal(l.as)
-	if err != nil {
-		return false, err
-	}
-	if _, err := tx.Exec(ctx, "update backout_lease set token = $2, holder = $3::jsonb, undrained = $4, expires = clock_timestamp() + make_interval(secs => $5) where service = $1",
-		l.service, l.token, string(text), undrained, l.expiry.Seconds()); err != nil {
-		return false, err
-	}
-	return undrained, tx.Commit(ctx)
-}
-
-// open connects, where there is no connection that works.
-func (l *leased) open(ctx context.Context) (err error) {
-	if l.conn != nil && !l.conn.IsClosed() {
-		return nil
-	}
-	l.conn, err = pgx.ConnectConfig(ctx, l.config)
-	if err != nil {
-		l.conn = nil
-		return fmt.Errorf("connect to the lease's database: %w", err)
-	}
-	return nil
-}
-
-func (l *leased) hangUp(ctx context.Context) {
-	if l.conn != nil {
-		hangUp(ctx, l.conn)
-		l.conn = nil
-	}
 }
 
 // renew is the one way in which a holder speaks: it says that it lives and what it does, and hears whether the lease is
@@ -201,40 +136,11 @@ func (l *leased) renew(ctx context.Context, change func(*evidence.Holder), progr
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, leaseWithin, fmt.Errorf("no answer within %s", leaseWithin))
 	defer cancel()
-	if err := l.open(ctx); err != nil {
-		return err
+	err := l.turns.renew(ctx, l.as, progress)
+	if lost := new(Lost); errors.As(err, &lost) {
+		l.lose(lost)
 	}
-	holder, err := json.Marshal(l.as)
-	if err != nil {
-		return err
-	}
-	var keeps *string // nil: as it was
-	if progress != nil {
-		text, err := json.Marshal(progress)
-		if err != nil {
-			return err
-		}
-		s := string(text)
-		keeps = &s
-	}
-	tag, err := l.conn.Exec(ctx, `update backout_lease set expires = clock_timestamp() + make_interval(secs => $3), holder = $4::jsonb,
-		progress = coalesce($5::jsonb, progress) where service = $1 and token = $2`, l.service, l.token, l.expiry.Seconds(), string(holder), keeps)
-	if err != nil {
-		l.hangUp(ctx)
-		return fmt.Errorf("renew the lease: %w", err)
-	}
-	if tag.RowsAffected() == 1 {
-		return nil
-	}
-	by := "somebody who has gone since"
-	var now evidence.Holder
-	var text []byte
-	if err := l.conn.QueryRow(ctx, "select holder from backout_lease where service = $1", l.service).Scan(&text); err == nil && json.Unmarshal(text, &now) == nil && now.Operator != "" {
-		by = fmt.Sprintf("%s on %s, process %d, token %d", now.Operator, now.Host, now.PID, now.Token)
-	}
-	lost := &Lost{l.service, by}
-	l.lose(lost)
-	return lost
+	return err
 }
 
 // beat renews the lease while anything runs. What it learns ends the step that runs; when nothing can be learnt, the step
@@ -265,16 +171,12 @@ func (l *leased) release(ctx context.Context) error {
 	defer cancel()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.hangUp(ctx)
+	defer l.turns.hangUp(ctx)
 	if l.life.Err() != nil {
 		return nil // it is another one's
 	}
 	l.lose(errors.New("the lease was given back"))
-	if err := l.open(ctx); err != nil {
-		return err
-	}
-	_, err := l.conn.Exec(ctx, "update backout_lease set holder = null, expires = '-infinity' where service = $1 and token = $2", l.service, l.token)
-	return err
+	return l.turns.give(ctx)
 }
 
 // die is what becomes of a lease whose holder is gone: nobody renews it any more, and nobody gives it back.
@@ -282,7 +184,7 @@ func (l *leased) die(ctx context.Context) {
 	l.stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hangUp(ctx)
+	l.turns.hangUp(ctx)
 }
 
 // session is how the sessions of a holder's steps are called in the plan's databases.
@@ -321,11 +223,7 @@ func (r *Runner) drain(ctx context.Context, p *service.Plan, l *leased) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.open(ctx); err != nil {
-		return err
-	}
-	_, err := l.conn.Exec(ctx, "update backout_lease set undrained = false where service = $1 and token = $2", l.service, l.token)
-	return err
+	return l.turns.drained(ctx)
 }
 
 // databases are the variables of the plan's env that lead to Postgres.

@@ -10,10 +10,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"backout/harness/evidence"
 	"backout/harness/postgres"
@@ -48,6 +55,9 @@ func operate(name string) error {
 	}
 	r := &rollback.Runner{Log: log, Service: &service.Service{Name: "shop"}, Dir: dir, Operator: name, Vars: map[string]string{"DATABASE_URL": os.Getenv("DATABASE")},
 		Lease: &rollback.Lease{URL: os.Getenv("LEASE"), Expiry: expiry}}
+	if namespace := os.Getenv("NAMESPACE"); namespace != "" {
+		r.Lease.Cluster = &rollback.LeaseCluster{Kubeconfig: os.Getenv("KUBECONFIG"), Namespace: namespace}
+	}
 	plan := &service.Plan{Name: "take it back", Env: map[string]string{"DB": "DATABASE_URL"}}
 	for i := range 3 {
 		plan.Steps = append(plan.Steps, service.Step{Name: fmt.Sprintf("step %d", i+1), Run: os.Getenv("STEP"), Timeout: time.Minute, Again: "safe"})
@@ -137,6 +147,44 @@ func rounds(t *testing.T, few int) int {
 	return n
 }
 
+// clusterLeases is a namespace for leases, in a cluster of kind that a drill has made.
+func clusterLeases(t *testing.T) (env []string) {
+	t.Helper()
+	if os.Getenv("BACKOUT_KIND") == "" {
+		t.Skip("tests on kind are run by make test-kind")
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config *rest.Config
+	var kubeconfig string
+	found, _ := filepath.Glob(filepath.Join(cache, "backout/kind/*.kubeconfig"))
+	for _, kubeconfig = range found {
+		if config, err = clientcmd.BuildConfigFromFlags("", kubeconfig); err == nil {
+			break
+		}
+	}
+	if config == nil {
+		t.Fatalf("expected a cluster of kind, found none: backout run features/kubernetes/rollout-undo.feature --env kind makes one: %v", err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := client.CoreV1().Namespaces()
+	name := fmt.Sprintf("test-%d", time.Now().UnixNano())
+	if _, err := api.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := api.Delete(context.Background(), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	return []string{"KUBECONFIG=" + kubeconfig, "NAMESPACE=" + name}
+}
+
 // leases is a database for leases, on a server of its own.
 func leases(t *testing.T) (s *postgres.Server, url string) {
 	t.Helper()
@@ -147,13 +195,22 @@ func leases(t *testing.T) (s *postgres.Server, url string) {
 
 func TestOfOperatorsOnSeveralMachinesOneHoldsTheLease(t *testing.T) {
 	_, url := leases(t)
+	race(t, rounds(t, 20), "LEASE="+url, "EXPIRY=10s")
+}
+
+// A Lease that is held is refused as soon as it is renewed, so the rounds are as long as that takes.
+func TestOfOperatorsOneHoldsTheLeaseOfACluster(t *testing.T) {
+	race(t, rounds(t, 5), append(clusterLeases(t), "EXPIRY=3s")...)
+}
+
+// race has operators on machines of their own try to take a lease at once.
+func race(t *testing.T, n int, env ...string) {
 	names := []string{"ada", "bob", "cyd", "dan"}
 	var all []operator
 	for _, name := range names {
-		all = append(all, startOperator(t, name, "LEASE="+url, "EXPIRY=10s"))
+		all = append(all, startOperator(t, name, env...))
 	}
 	won := map[string]int{}
-	n := rounds(t, 20)
 	for round := range n {
 		for _, o := range all {
 			o.say("take")
@@ -197,6 +254,17 @@ func sqlStep(seconds float64, before string) string {
 
 func TestAHolderIsKilledAndNeverTwoStepsRun(t *testing.T) {
 	s, url := leases(t)
+	holdersAreKilled(t, s, rounds(t, 3), time.Second, "LEASE="+url)
+}
+
+func TestAHolderOfTheLeaseOfAClusterIsKilled(t *testing.T) {
+	env := clusterLeases(t)
+	s, _ := leases(t)
+	holdersAreKilled(t, s, rounds(t, 3), 3*time.Second, env...)
+}
+
+// holdersAreKilled kills so many holders of a lease while their statements run in the database of s.
+func holdersAreKilled(t *testing.T, s *postgres.Server, rounds int, expiry time.Duration, lease ...string) {
 	do(t, s.URL(password, "shop"), "create table two (at timestamptz default clock_timestamp())",
 		"create function note_two() returns text language sql as $$ insert into two default values returning 'two' $$",
 		"grant all on two to shop_migrator")
@@ -207,10 +275,9 @@ func TestAHolderIsKilledAndNeverTwoStepsRun(t *testing.T) {
 		}
 		return n
 	}
-	const expiry = time.Second
 	// The statement of the one who is killed outlasts the expiry, and goes on in the server until it is ended there.
 	kill := func(t *testing.T, n int, before string, moment func()) {
-		env := []string{"LEASE=" + url, "EXPIRY=" + expiry.String(), "DATABASE=" + as(s, "shop_migrator")}
+		env := slices.Clip(append([]string{"EXPIRY=" + expiry.String(), "DATABASE=" + as(s, "shop_migrator")}, lease...))
 		longest := time.Duration(0)
 		for round := range n {
 			first, second := startOperator(t, "ada", append(env, "STEP="+sqlStep(8, before))...), startOperator(t, "bob", append(env, "STEP="+sqlStep(0.02, before))...)
@@ -251,7 +318,7 @@ func TestAHolderIsKilledAndNeverTwoStepsRun(t *testing.T) {
 		}
 	}
 	t.Run("its sessions carry the token", func(t *testing.T) {
-		kill(t, rounds(t, 3), "", func() { time.Sleep(rand.N(900 * time.Millisecond)) }) // a moment that is drawn stands for no condition
+		kill(t, rounds, "", func() { time.Sleep(rand.N(900 * time.Millisecond)) }) // a moment that is drawn stands for no condition
 		if n := two(t); n != 0 {
 			t.Errorf("%d steps ran beside another one", n)
 		}

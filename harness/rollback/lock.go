@@ -33,6 +33,9 @@ type Held struct {
 }
 
 func (e *Held) Error() string {
+	if e.Lease && e.PID == 0 {
+		return fmt.Sprintf("%s holds the lease and has not said what it runs: wait until it has ended, or talk to it", e.Operator)
+	}
 	if e.PID == 0 {
 		return fmt.Sprintf("somebody else runs a rollback here and has not said who: %s is locked; `fuser %s` says by which process: wait until it has ended", e.Path, e.Path)
 	}

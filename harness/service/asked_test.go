@@ -93,7 +93,12 @@ func TestTheLockIsLoaded(t *testing.T) {
 		{"lock: {postgres: DATABASE_URL}", "expected the variable of a database of its own in postgres", nil},
 		{"lock: {postgres: 'postgres://db/leases'}", "the name of a variable", nil},
 		{"lock: {postgres: LEASE_URL, expires: 10ms}", "at least 1s", nil},
-		{"lock: {}", `expected "postgres"`, nil},
+		{"lock: {}", "exactly one of postgres, kubernetes", nil},
+		{"lock: {kubernetes: {context: ops, namespace: rollbacks}}", "", &Lock{Kubernetes: &LockCluster{"ops", "rollbacks"}, Expires: 15 * time.Second}},
+		{"lock: {kubernetes: {context: ops, namespace: rollbacks}, postgres: LEASE_URL}", "exactly one of postgres, kubernetes", nil},
+		{"lock: {kubernetes: {namespace: rollbacks}}", `expected "context"`, nil},
+		{"lock: {kubernetes: {context: ops, namespace: Roll backs}}", "the name of a namespace", nil},
+		{"lock: {kubernetes: {context: ops, namespace: rollbacks}, expires: 1500ms}", "whole seconds", nil},
 	}
 	for _, test := range tests {
 		s, err := readService("service.yaml", []byte(strings.Replace(small, "tier: standard\n", "tier: standard\n"+test.line+"\n", 1)))

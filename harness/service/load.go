@@ -173,6 +173,9 @@ func readService(path string, text []byte) (*Service, error) {
 	return s, nil
 }
 
+// namespaceName is what Kubernetes lets a namespace be called.
+var namespaceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
 var hostName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // allowed says whether a text can be a host: a port would never be found in a command beside its host.
@@ -200,17 +203,30 @@ func lock(v *value) *Lock {
 	if v == nil {
 		return nil
 	}
-	o := v.object("postgres", "expires")
-	name := o.must("postgres", "the variable that leads to the database of the lease")
-	l := &Lock{Postgres: name.text(), Expires: leaseExpires}
-	if l.Postgres != "" && !variable.MatchString(l.Postgres) {
-		name.expected("the name of a variable, such as ROLLBACK_LEASE_URL; its value is secret and stands in no file")
-	} else if IsDatabase(l.Postgres) {
-		name.wrong("expected the variable of a database of its own in postgres, since a rollback may restore the service's, found %q", l.Postgres)
+	o := v.object("postgres", "kubernetes", "expires")
+	o.exactly("postgres", "kubernetes")
+	l := &Lock{Expires: leaseExpires}
+	if name := o.get("postgres"); name != nil {
+		l.Postgres = name.text()
+		if l.Postgres != "" && !variable.MatchString(l.Postgres) {
+			name.expected("the name of a variable, such as ROLLBACK_LEASE_URL; its value is secret and stands in no file")
+		} else if IsDatabase(l.Postgres) {
+			name.wrong("expected the variable of a database of its own in postgres, since a rollback may restore the service's, found %q", l.Postgres)
+		}
+	}
+	if k := o.get("kubernetes"); k != nil {
+		k := k.object("context", "namespace")
+		l.Kubernetes = &LockCluster{Context: k.must("context", "the context of the kubeconfig that kubectl finds").text()}
+		namespace := k.must("namespace", "where the Lease is, which no rollback of the service removes")
+		if l.Kubernetes.Namespace = namespace.text(); l.Kubernetes.Namespace != "" && !namespaceName.MatchString(l.Kubernetes.Namespace) {
+			namespace.expected("the name of a namespace, such as rollbacks")
+		}
 	}
 	if e := o.get("expires"); e != nil {
 		if l.Expires = e.duration(); l.Expires > 0 && l.Expires < time.Second {
 			e.expected("at least 1s, or a holder that is slow for a moment loses it")
+		} else if l.Kubernetes != nil && l.Expires%time.Second != 0 {
+			e.expected("whole seconds, since a Lease of Kubernetes knows no others")
 		}
 	}
 	return l

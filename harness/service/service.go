@@ -43,10 +43,25 @@ type Service struct {
 	Hook           *Hook             // the team's own system, which is asked for the answers of people; nil: there is none
 }
 
-// Lock is a lease in a Postgres database that no rollback restores.
+// Lock is a lease by which rollbacks on all machines take turns: in a Postgres database that no rollback restores, or in a cluster.
 type Lock struct {
-	Postgres string        // the variable that leads to it: of the operator's environment, and handed out in a drill
-	Expires  time.Duration // after the last renewal
+	Postgres   string        // the variable that leads to the database: of the operator's environment, and handed out in a drill
+	Kubernetes *LockCluster  // in place of Postgres
+	Expires    time.Duration // after the last renewal
+}
+
+// LockCluster is where a Lease of Kubernetes lies. A drill has one in its own namespace.
+type LockCluster struct {
+	Context   string // of the kubeconfig that kubectl finds
+	Namespace string
+}
+
+// Words say where the lease is.
+func (l *Lock) Words() string {
+	if l.Kubernetes != nil {
+		return "a Lease in the namespace " + l.Kubernetes.Namespace + " of " + l.Kubernetes.Context
+	}
+	return "the database of " + l.Postgres
 }
 
 // Hook is a system of the team's own that has the answers which people give.

@@ -59,27 +59,50 @@ func onKind(t *testing.T) machine {
 	return m
 }
 
-// onNodes is what of some runs is left on the nodes of clusters: namespaces and names of images.
-func onNodes(t *testing.T, tokens []string) (left []string) {
+// planes are the nodes of the control planes of clusters for drills.
+func planes(t *testing.T) []string {
 	t.Helper()
 	nodes, err := exec.Command("docker", "ps", "-q", "--filter", "label=io.x-k8s.kind.cluster", "--filter", "name=backout-.*-control-plane").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, node := range strings.Fields(string(nodes)) {
-		for _, command := range [][]string{
-			{"kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "get", "namespaces", "-o", "name"}, {"ctr", "-n", "k8s.io", "images", "ls", "-q"},
-		} {
-			out, err := exec.Command("docker", append([]string{"exec", node}, command...)...).Output()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for line := range strings.Lines(string(out)) {
-				for _, token := range tokens {
-					if strings.Contains(line, token) {
-						left = append(left, strings.TrimSpace(line))
-					}
-				}
+	return strings.Fields(string(nodes))
+}
+
+// kubectlOn runs kubectl on a node, with all rights.
+func kubectlOn(t *testing.T, node string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("docker", append([]string{"exec", node, "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// onNodes is what of some runs is left in clusters and on their nodes.
+func onNodes(t *testing.T, tokens []string) (left []string) {
+	t.Helper()
+	for _, node := range planes(t) {
+		left = append(left, onNode(t, node, tokens)...)
+	}
+	return left
+}
+
+// onNode is that of one cluster: namespaces, what is in none, what is in Argo CD's, and names of images.
+func onNode(t *testing.T, node string, tokens []string) (left []string) {
+	t.Helper()
+	images, err := exec.Command("docker", "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := string(images) + kubectlOn(t, node, "get", "namespaces,customresourcedefinitions,clusterroles,clusterrolebindings", "-o", "name")
+	if strings.Contains(all, "namespace/argocd\n") {
+		all += kubectlOn(t, node, "--namespace", "argocd", "get", "applicationsets,applications,appprojects,roles,rolebindings,secrets", "-o", "name")
+	}
+	for line := range strings.Lines(all) {
+		for _, token := range tokens {
+			if strings.Contains(line, token) {
+				left = append(left, strings.TrimSpace(line))
 			}
 		}
 	}
@@ -126,6 +149,50 @@ func TestInterruptedOnKind(t *testing.T) {
 			}
 			m.nothingLeft()
 			m.judgedAs(c.log, false)
+		})
+	}
+}
+
+// What a killed drill has in Argo CD's namespace goes as well, with finalizers that others have put on it, and nothing of it is brought back
+// by Argo CD meanwhile.
+func TestADrillUnderGitOpsThatIsKilledOnKind(t *testing.T) {
+	for _, drill := range []string{"features/kubernetes/gitops-revert.feature:11", "features/kubernetes/gitops-applicationset.feature:11"} {
+		t.Run(filepath.Base(drill), func(t *testing.T) {
+			m := onKind(t)
+			m.drill = drill
+			var tokens []string
+			applications := 0
+			_, _ = m.start("rolled back", func(cmd *exec.Cmd) {
+				tokens = m.tokens()
+				for _, node := range planes(t) {
+					for _, left := range onNode(t, node, tokens) {
+						if name, is := strings.CutPrefix(left, "application.argoproj.io/"); is {
+							applications++
+							kubectlOn(t, node, "--namespace", "argocd", "patch", "application", name, "--type=merge", "-p", `{"metadata":{"finalizers":["resources-finalizer.argocd.argoproj.io"]}}`)
+						}
+					}
+				}
+				if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if len(tokens) != 1 || applications == 0 {
+				t.Fatalf("expected one run with Applications, found %v with %d", tokens, applications)
+			}
+			if left := strings.Join(onNodes(t, tokens), " "); !strings.Contains(left, "appproject.argoproj.io/") || !strings.Contains(left, "rolebinding.rbac.authorization.k8s.io/") {
+				t.Errorf("a killed run leaves what it had made, found %s", left)
+			}
+			if out, code := m.run("clean"); code != 0 || !strings.Contains(out, "removed the namespace") {
+				t.Errorf("clean: exit %d:\n%s", code, out)
+			}
+			if left := onNodes(t, tokens); len(left) > 0 {
+				t.Errorf("left in the cluster: %v", left)
+			}
+			if left := labelled(t, tokens...); len(left) > 0 {
+				t.Errorf("left in Docker: %v", left)
+			}
+			m.nothingLeft()
+			m.judgedAs("rollback", false)
 		})
 	}
 }

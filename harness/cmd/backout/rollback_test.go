@@ -483,3 +483,68 @@ func TestTheRunnerIsKilledAndThePlanResumed(t *testing.T) {
 		})
 	}
 }
+
+// Where service.yaml names a cluster in place of a database, the Lease there does the same: who comes second is refused, a plan that was left
+// half done is told on another machine, and it is given back at the end. The cluster is one of kind that a drill has made.
+func TestRollbackTakesTurnsByALeaseOfACluster(t *testing.T) {
+	if os.Getenv("BACKOUT_KIND") == "" {
+		t.Skip("tests on kind are run by make test-kind")
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, _ := filepath.Glob(filepath.Join(cache, "backout/kind/*.kubeconfig"))
+	if len(found) == 0 {
+		t.Fatal("expected a cluster of kind, found none: backout run features/kubernetes/rollout-undo.feature --env kind makes one")
+	}
+	o := owner{t: t, kubeconfig: found[0], namespace: fmt.Sprintf("test-%d", time.Now().UnixNano())}
+	o.kubectl("", "create", "namespace", o.namespace)
+	t.Cleanup(func() { o.kubectl("", "delete", "namespace", o.namespace, "--wait=false") })
+	context := o.kubectl("", "config", "current-context")
+
+	w := newTap(t)
+	path := filepath.Join(w.dir, "tap/service.yaml")
+	text := "service: tap\ntier: standard\nlock: {kubernetes: {context: " + context + ", namespace: " + o.namespace + "}, expires: 3s}\ndatabase: {load: ./tap.sql}\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.env = append(w.env, "KUBECONFIG="+o.kubeconfig)
+	elsewhere := []string{"XDG_STATE_HOME=" + filepath.Join(w.dir, "elsewhere")}
+	lease := func() string {
+		return o.in("get", "lease", "rollback-tap", "-o", "jsonpath={.spec.holderIdentity}|{.spec.leaseTransitions}")
+	}
+
+	code, said := w.ends(nil, "--dry-run")
+	w.expect(code, said, 0, "by a Lease in the namespace "+o.namespace+" of "+context+"; free 3s after its last renewal")
+	code, said = w.ends([]string{"KUBECONFIG=" + filepath.Join(w.dir, "none")})
+	w.expect(code, said, 3, `expected the context "`+context+`" of the lease`)
+	if ran := w.ran(); ran != "" {
+		t.Errorf("steps ran: %s", ran)
+	}
+
+	first, ended := w.begins("wait-1")
+	code, said = w.ends(elsewhere, "--by", "bob")
+	w.expect(code, said, 3, `ada runs the plan "no warm water"`, "at step 1 of 3 (close it)", "since 2", "the lease is free in 3.0 s")
+	if holder := lease(); !strings.HasPrefix(holder, "ada on ") {
+		t.Errorf("the Lease is held by %s", holder)
+	}
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	ended()
+	killed := lease()
+	w.goesOn("wait-1")
+	code, said = w.ends(elsewhere, "--by", "bob") // which waits until the Lease has expired
+	w.expect(code, said, 3, "a plan was left half done", "step 1 of 3 (close it) had begun")
+	code, said = w.ends(elsewhere, "--by", "bob", "--resume")
+	w.expect(code, said, 0, "PASS", "the lease, which counts on all machines")
+	if ran := w.ran(); ran != "begun 1 begun 1 done 1 begun 2 done 2 begun 3 done 3" {
+		t.Errorf("found %s", ran)
+	}
+	_, before, _ := strings.Cut(killed, "|")
+	_, after, _ := strings.Cut(lease(), "|")
+	if now := lease(); !strings.HasPrefix(now, "|") || len(after) != len(before) || after <= before {
+		t.Errorf("expected a Lease that nobody has and whose number has grown, found %s after %s", now, killed)
+	}
+}

@@ -29,7 +29,7 @@ type existing struct {
 	before  map[string]bool // what was in the namespace, as the door has it
 	door    *door
 	ways    *forwards
-	lease   *lease
+	lease   *drillLease
 	limit   ceiling
 	removal removal
 	inside  map[string]int // way -> the gateway's port

@@ -55,7 +55,7 @@ func realCluster(t *testing.T) (*cluster, environment.Options) {
 		t.Cleanup(func() { _ = api.Delete(t.Context(), ns, metav1.DeleteOptions{}) })
 		return k, environment.Options{Kubeconfig: path, Context: "kind-" + name, Namespace: ns, MaxShare: 90}
 	}
-	t.Skip("there is no cluster: a drill on kind makes one")
+	t.Fatal("expected a cluster of kind, found none: backout run features/kubernetes/rollout-undo.feature --env kind makes one")
 	return nil, environment.Options{}
 }
 

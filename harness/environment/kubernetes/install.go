@@ -44,13 +44,19 @@ func rights() []rbacv1.PolicyRule {
 	}
 }
 
+// turns is what an operator may do in a namespace of kind beside that, to hold a Lease by which rollbacks take turns. In a namespace that
+// exists the Leases are others'.
+func turns() rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update"}}
+}
+
 // operator makes the account and the kubeconfig of the run, whose only context is that account in the drill's namespace.
 func (s *stage) operator(ctx context.Context) error {
 	api := s.cluster.client
 	if _, err := api.CoreV1().ServiceAccounts(s.namespace).Create(ctx, &corev1.ServiceAccount{ObjectMeta: named(operatorName)}, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the account of who deploys: %w", err)
 	}
-	if _, err := api.RbacV1().Roles(s.namespace).Create(ctx, &rbacv1.Role{ObjectMeta: named(operatorName), Rules: rights()}, metav1.CreateOptions{}); err != nil {
+	if _, err := api.RbacV1().Roles(s.namespace).Create(ctx, &rbacv1.Role{ObjectMeta: named(operatorName), Rules: append(rights(), turns())}, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the role of who deploys: %w", err)
 	}
 	_, err := api.RbacV1().RoleBindings(s.namespace).Create(ctx, &rbacv1.RoleBinding{ObjectMeta: named(operatorName),

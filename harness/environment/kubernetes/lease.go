@@ -10,11 +10,11 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"backout/harness/environment"
+	"backout/harness/lease"
 )
 
 // leaseName is the Lease that one drill at a time holds in a namespace.
@@ -23,20 +23,25 @@ const leaseName = "backout-drill"
 // runAnnotation says on the Lease which run holds it. It is no label: what carries the label is removed before the Lease is.
 const runAnnotation = "backout.run"
 
-// lease keeps a second drill out of a namespace for as long as the first one runs.
-type lease struct {
+// drillLease keeps a second drill out of a namespace for as long as the first one runs.
+type drillLease struct {
+	*lease.Lease
 	client           kubernetes.Interface
 	namespace, token string
-	lasts, renewed   time.Duration // for how long it counts after it was renewed last, and how often that is
+	renewed          time.Duration // how often it is
 	say              func(string)
 
 	mu   sync.Mutex
-	held bool
 	stop func()
 }
 
-func newLease(client kubernetes.Interface, namespace, token string, say func(string)) *lease {
-	return &lease{client: client, namespace: namespace, token: token, lasts: 45 * time.Second, renewed: 10 * time.Second, say: say, stop: func() {}}
+func newLease(client kubernetes.Interface, namespace, token string, say func(string)) *drillLease {
+	l := &drillLease{client: client, namespace: namespace, token: token, renewed: 10 * time.Second, say: say, stop: func() {}}
+	l.Lease = &lease.Lease{Of: client.CoordinationV1().Leases(namespace), Name: leaseName, Lasts: 45 * time.Second}
+	l.Watched = func(found *coordinationv1.Lease) {
+		say("looking whether " + heldBy(found) + " still renews the Lease " + leaseName + " of " + namespace)
+	}
+	return l
 }
 
 // whoami is who holds it, for people.
@@ -53,82 +58,28 @@ func whoami() string {
 }
 
 // take takes the Lease, or says who holds it. dry: nothing is written.
-func (l *lease) take(ctx context.Context, dry bool) error {
-	api := l.client.CoordinationV1().Leases(l.namespace)
-	now, seconds, me := metav1.NowMicro(), int32(l.lasts.Seconds()), whoami()
-	var flag []string
-	if dry {
-		flag = []string{metav1.DryRunAll}
-	}
-	want := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: leaseName, Annotations: map[string]string{runAnnotation: l.token}},
-		Spec: coordinationv1.LeaseSpec{HolderIdentity: &me, LeaseDurationSeconds: &seconds, AcquireTime: &now, RenewTime: &now}}
-	found, err := api.Get(ctx, leaseName, metav1.GetOptions{})
-	switch {
-	case gone(err):
-		_, err = api.Create(ctx, want, metav1.CreateOptions{DryRun: flag})
-	case err != nil:
-	case l.live(found, now.Time):
-		return l.refuse(found)
-	default:
-		if found, err = l.watched(ctx, found, dry); err != nil {
-			return err
+func (l *drillLease) take(ctx context.Context, dry bool) error {
+	took := ""
+	err := l.Take(ctx, whoami(), dry, func(was, is *coordinationv1.Lease) error {
+		if was != nil {
+			took = heldBy(was)
 		}
-		was := heldBy(found)
-		want.ResourceVersion = found.ResourceVersion // somebody who is quicker wins
-		if _, err = api.Update(ctx, want, metav1.UpdateOptions{DryRun: flag}); err == nil && !dry {
-			l.say("took over the Lease " + leaseName + " of " + l.namespace + ", which had expired: it was held by " + was)
-		}
-	}
-	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
-		if found, err := api.Get(ctx, leaseName, metav1.GetOptions{}); err == nil {
-			return l.refuse(found)
-		}
+		is.Annotations[runAnnotation] = l.token
+		return nil
+	})
+	if held := new(lease.Held); errors.As(err, &held) {
+		return l.refuse(held.By)
 	}
 	if err != nil {
 		return fmt.Errorf("take the Lease %s of %s: %w", leaseName, l.namespace, err)
 	}
-	l.mu.Lock()
-	l.held = !dry
-	l.mu.Unlock()
+	if took != "" && !dry {
+		l.say("took over the Lease " + leaseName + " of " + l.namespace + ", which had expired: it was held by " + took)
+	}
 	return nil
 }
 
-// watched looks for one more interval whether a Lease that has expired by our clock is still renewed: clocks differ.
-func (l *lease) watched(ctx context.Context, found *coordinationv1.Lease, dry bool) (*coordinationv1.Lease, error) {
-	if dry {
-		return found, nil
-	}
-	l.say("the Lease " + leaseName + " of " + l.namespace + " has expired; looking whether " + heldBy(found) + " still renews it")
-	until := time.NewTimer(l.renewed + l.renewed/5)
-	defer until.Stop()
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-until.C:
-	}
-	now, err := l.client.CoordinationV1().Leases(l.namespace).Get(ctx, leaseName, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("read the Lease %s of %s: %w", leaseName, l.namespace, err)
-	}
-	if now.ResourceVersion != found.ResourceVersion {
-		return nil, l.refuse(now)
-	}
-	return now, nil
-}
-
-// live says whether somebody holds it. One that says nothing of its time is held.
-func (l *lease) live(found *coordinationv1.Lease, now time.Time) bool {
-	s := found.Spec
-	if s.HolderIdentity == nil || *s.HolderIdentity == "" {
-		return false
-	}
-	if s.RenewTime == nil || s.LeaseDurationSeconds == nil {
-		return true
-	}
-	return now.Before(s.RenewTime.Add(time.Duration(*s.LeaseDurationSeconds) * time.Second))
-}
-
-func (l *lease) refuse(found *coordinationv1.Lease) error {
+func (l *drillLease) refuse(found *coordinationv1.Lease) error {
 	return fmt.Errorf("a drill is under way in the namespace %s: %s holds the Lease %s: wait until it has ended; if that was killed, `backout clean` there removes what it left, and the Lease may be taken over when it has expired",
 		l.namespace, heldBy(found), leaseName)
 }
@@ -153,7 +104,7 @@ func heldBy(found *coordinationv1.Lease) string {
 
 // keep renews the Lease until it is released. lost is told once when it is somebody else's, or could not be renewed before
 // it expired: somebody else may hold it then.
-func (l *lease) keep(lost func(error)) {
+func (l *drillLease) keep(lost func(error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	l.mu.Lock()
@@ -171,59 +122,35 @@ func (l *lease) keep(lost func(error)) {
 			case <-tick.C:
 			}
 			asked, end := context.WithTimeout(ctx, l.renewed)
-			ours, err := l.renew(asked)
+			began := time.Now()
+			err := l.Renew(asked, nil)
 			end()
+			gone := new(lease.Lost)
 			switch {
 			case ctx.Err() != nil:
 				return
 			case err == nil:
-				last = time.Now()
-			case !ours || time.Since(last) >= l.lasts-l.renewed:
-				l.mu.Lock()
-				l.held = false
-				l.mu.Unlock()
-				lost(fmt.Errorf("the Lease %s of %s is lost: %w", leaseName, l.namespace, err))
-				return
+				last = began
+				continue
+			case errors.As(err, &gone) && gone.To != nil:
+				err = errors.New("it is held by " + heldBy(gone.To))
+			case !errors.As(err, &gone) && time.Since(last) < l.Lasts-l.renewed:
+				continue
 			}
+			lost(fmt.Errorf("the Lease %s of %s is lost: %w", leaseName, l.namespace, err))
+			return
 		}
 	}()
 }
 
-func (l *lease) renew(ctx context.Context) (ours bool, err error) {
-	api := l.client.CoordinationV1().Leases(l.namespace)
-	found, err := api.Get(ctx, leaseName, metav1.GetOptions{})
-	if gone(err) {
-		return false, errors.New("somebody has deleted it")
-	}
-	if err != nil {
-		return true, err
-	}
-	if found.Annotations[runAnnotation] != l.token {
-		return false, errors.New("it is held by " + heldBy(found))
-	}
-	now := metav1.NowMicro()
-	found.Spec.RenewTime = &now
-	_, err = api.Update(ctx, found, metav1.UpdateOptions{})
-	return true, err // a conflict is looked into by the next try
-}
-
 // release gives it back.
-func (l *lease) release(ctx context.Context) error {
+func (l *drillLease) release(ctx context.Context) error {
 	l.mu.Lock()
-	stop, held := l.stop, l.held
-	l.stop, l.held = func() {}, false
+	stop := l.stop
+	l.stop = func() {}
 	l.mu.Unlock()
 	stop()
-	if !held {
-		return nil
-	}
-	if err := releaseLease(ctx, l.client, l.namespace, l.token); err != nil {
-		l.mu.Lock()
-		l.held = true // for the next try
-		l.mu.Unlock()
-		return err
-	}
-	return nil
+	return environment.Until(ctx, "the Lease "+leaseName+" is given back", l.Delete)
 }
 
 // releaseLease deletes the Lease if a run holds it.

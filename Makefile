@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd tools-infrastructure drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead show-8-restore drill-kind drill-infrastructure test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
+.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd tools-infrastructure drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead show-8-restore drill-kind drill-infrastructure fuzz test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -170,18 +170,30 @@ show-8-restore: export TMPDIR := $(or $(wildcard /dev/shm),/tmp)
 show-8-restore: tools ## the way back from a rewritten table by its Down, a copy, a dump and a base backup, at three volumes
 	BACKOUT_RESTORE="100000 1000000 3000000" BACKOUT_REPEATS=3 go test -count 1 -timeout 120m -run RestoreBesideDDL -v ./fixtures/services
 
+# Tests of the command line whose drills wait and hardly load a machine: they have a small service and no replicas. Six of them at
+# once take half a processor. What is not named here runs with the drills of the sample.
+LIGHT = ^Test(InitWrites|ControlsThatProveNothing|WhatMisbehaves|TwoRunsAtOnce|AFullDisk|ADrillIs|TwoPeople|PeopleAreTold|ADrillPages|NoSecret|JudgeTells|ServicesThatAreNotOurs|RollbackInEarnest|TheRunnerIsKilled|CommandLine|Templates)
+
 test: doctor ## the tests
-	go vet ./...
-	go test -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other
-	go test -parallel 2 -timeout 40m ./harness/cmd/backout # real drills, which mostly wait
-	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
-	@for target in FuzzRead:./harness/service:20000x FuzzRead:./harness/evidence:20000x FuzzDecodeLine:./harness/evidence:200000x FuzzFeature:./scenarios:100x; do \
-		where="$${target#*:}"; \
-		go test -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime "$${target##*:}" "$${where%:*}" || exit $$?; done # nothing panics, whatever is read
+	go vet ./... # all that go test would look for, and more; so it need not look again
+	go test -vet=off -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other
+	go test -vet=off -parallel 6 -timeout 40m -run '$(LIGHT)' ./harness/cmd/backout
+	go test -vet=off -parallel 2 -timeout 40m -skip '$(LIGHT)' ./harness/cmd/backout # real drills of the sample
+	BACKOUT_LAST=1 go test -vet=off -count 1 -run NothingRemains ./harness/cmd/backout
+	$(call fuzz,FuzzRead:./harness/service:20000x FuzzRead:./harness/evidence:20000x FuzzDecodeLine:./harness/evidence:200000x)
+
+# Nothing panics, whatever is read. A fuzzer compiles all that its package stands on anew.
+define fuzz
+@for target in $(1); do where="$${target#*:}"; \
+	go test -vet=off -run '^$$' -fuzz "^$${target%%:*}$$" -fuzztime "$${target##*:}" "$${where%:*}" || exit $$?; done
+endef
+
+fuzz: build tools ## change features at random for longer than the tests do; for that all that drills stand on is compiled anew
+	$(call fuzz,FuzzFeature:./scenarios:2000x)
 
 test-kind: doctor tools-kubernetes tools-argocd ## the tests that need a cluster of kind
 	BACKOUT_KIND=1 go test -p 1 -count 1 -timeout 30m -run 'Kind|Cluster|DeadRun' ./harness/cmd/backout ./harness/environment/kubernetes ./harness/rollback # the first makes the cluster
-	BACKOUT_LAST=1 go test -count 1 -run NothingRemains ./harness/cmd/backout
+	BACKOUT_LAST=1 go test -vet=off -count 1 -run NothingRemains ./harness/cmd/backout
 
 ROWS ?= 10000000
 BENCH = BACKOUT=$(CURDIR)/build/bin/backout BACKOUT_ROWS=$(ROWS) go test -run '^$$' -benchtime 1x -timeout 60m -v

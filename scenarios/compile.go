@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,6 +29,9 @@ type Scenario struct {
 // Load compiles all drills of the feature files and folders that the tags select. Nothing is started. Every mistake is
 // in the error, with file and line.
 func Load(paths []string, tags string, o Options) ([]Scenario, error) {
+	if err := readable(paths); err != nil {
+		return nil, err
+	}
 	suite := godog.TestSuite{Name: "backout", Options: &godog.Options{Paths: paths, Tags: tags}}
 	features, err := suite.RetrieveFeatures()
 	if err != nil {
@@ -67,6 +71,33 @@ func Load(paths []string, tags string, o Options) ([]Scenario, error) {
 		return nil, fmt.Errorf("no scenario in %s has the tags %q: nothing would be drilled", strings.Join(paths, ", "), tags)
 	}
 	return all, nil
+}
+
+// readable says which line of the features is longer than their parser reads, which panics at such a one. What else cannot be
+// read is the parser's to tell.
+func readable(paths []string) error {
+	var wrong []error
+	for _, path := range paths {
+		if file, _, cut := cutLine(path); cut {
+			path = file
+		}
+		_ = filepath.WalkDir(path, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() || filepath.Ext(path) != ".feature" {
+				return nil
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return nil
+			}
+			for n, line := range strings.Split(string(text), "\n") {
+				if len(line) >= bufio.MaxScanTokenSize {
+					wrong = append(wrong, fmt.Errorf("%s:%d: expected a line of less than %d bytes, found one of %d: write it as several", path, n+1, bufio.MaxScanTokenSize, len(line)))
+				}
+			}
+			return nil
+		})
+	}
+	return errors.Join(wrong...)
 }
 
 // source is a feature file, parsed.

@@ -129,6 +129,9 @@ func (j *judging) earnestSteps() Promise {
 			p.Remedy = "See what the step has done. Then resume the plan, or begin with the step that comes next by --from."
 		}
 	}
+	if finding, remedy := j.wentBack(); finding != "" {
+		p.Finding, p.Remedy = p.Finding+"; "+finding, remedy
+	}
 	switch {
 	case p.State == Broken || p.Finding != "":
 	case ok+earlier == len(j.run.Plan.Steps) && ok > 0:
@@ -140,6 +143,21 @@ func (j *judging) earnestSteps() Promise {
 		p.Finding = fmt.Sprintf("%d of %d were run", ok+earlier, len(j.run.Plan.Steps))
 	}
 	return p
+}
+
+// wentBack says what was taken back of a plan that failed, and what to do then; nothing where it takes nothing back.
+func (j *judging) wentBack() (finding, remedy string) {
+	undo := j.last(evidence.PartUndo)
+	for _, s := range undo {
+		if s.outcome != evidence.StepOK && s.outcome != evidence.StepSkipped {
+			return fmt.Sprintf("taking back step %d (%s) %s", s.index, s.name, either(s.ended, s.ending(), "did not end")),
+				"See what is half taken back and finish it by hand: nobody simply goes on from there."
+		}
+	}
+	if len(undo) == 0 {
+		return "", ""
+	}
+	return count(int64(len(undo)), "step was", "steps were") + " taken back", "Mend the step that failed and start the plan anew: what it had done was taken back."
 }
 
 // first is how each validation ended the first time.

@@ -48,6 +48,15 @@ func TestAPlanInEarnestIsJudged(t *testing.T) {
 			return append(events[:from:from], events[to:]...)
 		}
 	}
+	back := func(outcome string) func(*evidence.Run, []evidence.Kind) []evidence.Kind {
+		return func(r *evidence.Run, events []evidence.Kind) []evidence.Kind {
+			events = at(3, evidence.StepFailed, "no space")(r, events)
+			undone := func(index int, outcome string) evidence.Kind {
+				return &evidence.Step{Part: evidence.PartUndo, Index: index, Name: "undo", Event: "ended", Outcome: outcome}
+			}
+			return append(append(events[:4:4], undone(2, evidence.StepOK), undone(1, outcome)), events[6:]...)
+		}
+	}
 	for _, test := range []struct {
 		name     string
 		change   func(*evidence.Run, []evidence.Kind) []evidence.Kind
@@ -56,6 +65,8 @@ func TestAPlanInEarnestIsJudged(t *testing.T) {
 		complete bool
 	}{
 		{"as it should", func(_ *evidence.Run, e []evidence.Kind) []evidence.Kind { return e }, verdict.Pass, "were not looked at", false},
+		{"a step failed, and what was done was taken back", back(evidence.StepOK), verdict.Fail, "step 2 (step): failed: no space; 2 steps were taken back", false},
+		{"a step failed, and what was done could not be taken back", back(evidence.StepTimeout), verdict.Fail, "taking back step 1 (undo) ran out of time", false},
 		{"a pre-check refused", func(r *evidence.Run, e []evidence.Kind) []evidence.Kind {
 			return without(2, 7)(r, at(1, evidence.StepRefused, "another database")(r, e))
 		}, verdict.Fail, "another database", false},

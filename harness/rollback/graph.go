@@ -12,13 +12,16 @@ import (
 // course is how far the steps of a plan are. It knows which may begin, and runs nothing.
 type course struct {
 	needs   func(step int) []int
-	state   []string // "": it waits; "runs"; how it ended
+	state   []string // "": it waits; asks, runs; how it ended
 	stopped bool     // nothing more begins
 	refused int      // the step whose own pre-check stopped the plan; 0: none
 }
 
-// runs is the state of a step that was begun and has not ended.
-const runs = "runs"
+// The states of a step between waiting and its end.
+const (
+	isAsked   = "asks" // what comes in front of it is asked
+	isRunning = "runs"
+)
 
 func newCourse(steps int, needs func(step int) []int, done func(step int) bool) *course {
 	c := &course{needs: needs, state: make([]string, steps)}

@@ -148,6 +148,38 @@ func TestWhatRunsBesideAFailedStepEnds(t *testing.T) {
 	}
 }
 
+// A person is asked about the one part while the other runs, and is asked no more when the other fails.
+func TestPeopleAreAskedWhileOthersRun(t *testing.T) {
+	for _, c := range []struct{ end, steps string }{{"true", "1 ok, 2 ok"}, {"false", "1 failed, 2 skipped"}} {
+		r, seen := runner(t)
+		ended := make(chan string, 1)
+		r.Step = func(_ context.Context, index int, outcome string) {
+			if index == 1 && outcome != "" {
+				ended <- outcome
+			}
+		}
+		r.Approve = func(ctx context.Context, _ rollback.Question) error {
+			if err := os.WriteFile(filepath.Join(r.Dir, "asked"), nil, 0o600); err != nil {
+				return err
+			}
+			if outcome := <-ended; outcome != evidence.StepOK { // which nobody could hear of before it has
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}
+			return nil
+		}
+		second := step("b", "")
+		second.Expires = 10 * time.Second
+		p := &service.Plan{Graph: true, Steps: []service.Step{step("a", "until [ -e asked ]; do sleep 0.01; done; "+c.end), second}}
+		if err := r.Steps(t.Context(), p, nil); (err != nil) != (c.end == "false") {
+			t.Errorf("%s: found %v", c.end, err)
+		}
+		if found := endings(t, seen, evidence.PartStep); found != c.steps {
+			t.Errorf("expected %s, found %s", c.steps, found)
+		}
+	}
+}
+
 // Nobody approves the second part: people decide what becomes of the first, so that nothing is taken back.
 func TestWhatPeopleRefuseIsNotTakenBack(t *testing.T) {
 	r, seen := runner(t)

@@ -145,7 +145,7 @@ func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, before Ear
 	c, failed := r.all(ctx, evidence.PartStep, p.Steps, p.Env, around{
 		needs: p.NeedsOf,
 		done:  func(step int) bool { return slices.Contains(before.Done, step) },
-		before: func(step int) error {
+		asks: func(ctx context.Context, step int) error {
 			if err := mayRun(step, p.Steps[step-1], slices.Contains(before.Begun, step)); err != nil {
 				return err
 			}
@@ -157,7 +157,8 @@ func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, before Ear
 			}
 			return r.mayBegin(ctx, p, w, step)
 		},
-		after: func(step int, outcome string) error { return r.stepEnded(ctx, p, step, outcome) },
+		begins: func(step int) error { return r.stepBegins(ctx, p, step) },
+		after:  func(step int, outcome string) error { return r.stepEnded(ctx, p, step, outcome) },
 	})
 	if c.compensates(p) && ctx.Err() == nil {
 		failed = r.takeBack(ctx, p, c.touched(), failed)
@@ -165,7 +166,7 @@ func (r *Runner) steps(ctx context.Context, p *service.Plan, w World, before Ear
 	return r.last(ctx, p, w, failed)
 }
 
-// mayBegin is all that is asked in front of a step: the ceiling, people, the lock and the lease, and its own pre-checks.
+// mayBegin is all that is asked in front of a step: the ceiling, people, and its own pre-checks.
 func (r *Runner) mayBegin(ctx context.Context, p *service.Plan, w World, step int) error {
 	if err := r.ceiling(ctx, p, w, step); err != nil {
 		return err
@@ -186,10 +187,7 @@ func (r *Runner) mayBegin(ctx context.Context, p *service.Plan, w World, step in
 			return err
 		}
 	}
-	if err := r.beforeStep(ctx, p, w, step); err != nil {
-		return err
-	}
-	return r.stepBegins(ctx, p, step)
+	return r.beforeStep(ctx, p, w, step)
 }
 
 // put writes what happened, and whose doing it is.
@@ -198,83 +196,116 @@ func (r *Runner) put(e evidence.Step) {
 	r.Log.Put(&e)
 }
 
-// around is what happens around commands. needs says what must have ended well before one begins; done, before and after may be
-// nil: which need not run, what is asked in front of each, and what is told how it ended.
+// around is what happens around commands. needs says what must have ended well before one begins. The others may be nil: which need
+// not run, what is asked in front of each, which may take as long as people do, what is written right before it, and what is told how
+// it ended.
 type around struct {
 	needs  func(step int) []int
 	done   func(step int) bool
-	before func(step int) error
+	asks   func(ctx context.Context, step int) error
+	begins func(step int) error
 	after  func(step int, outcome string) error
 }
 
-// all runs commands, each in a goroutine of its own as soon as it may begin; everything around them happens here, one after the
-// other. The error is of the first that was not ok, or that was not let begin.
+// all runs commands, each as soon as it may begin. What is asked in front of one is asked while others run, and of one at a time; all
+// else happens here. The error is of the first that was not ok, or that was not let begin.
 func (r *Runner) all(ctx context.Context, part string, steps []service.Step, env map[string]string, a around) (*course, error) {
 	c := newCourse(len(steps), a.needs, a.done)
 	if _, err := r.environ(env, trace.SpanContext{}); err != nil {
 		return c, err
 	}
-	var failed error
-	fails := func(err error) {
-		if failed == nil {
-			failed = err
-		}
-	}
 	type end struct {
 		step int
 		Outcome
 	}
-	ends := make(chan end, len(steps))
+	type word struct {
+		step int
+		err  error
+	}
+	ends, words := make(chan end, len(steps)), make(chan word, 1)
+	asking, withdraw := context.WithCancel(ctx) // the question, when the plan stops meanwhile
+	defer withdraw()
+	var failed error
+	stops := func(err error) {
+		if failed == nil {
+			failed = err
+		}
+		c.stopped = true
+		withdraw()
+	}
 	tell := func(step int, outcome string) {
 		if r.Step != nil && part == evidence.PartStep {
 			r.Step(ctx, step, outcome)
 		}
 	}
-	for running := 0; ; {
-		for step := c.next(); step > 0; step = c.next() {
-			if a.before != nil {
-				if err := a.before(step); err != nil {
-					fails(err)
-					c.stopped = true
-					if errors.As(err, new(*Refused)) {
-						c.refused = step
-					}
-					if refused := new(StepError); errors.As(err, &refused) {
-						c.state[step-1] = refused.Outcome.Outcome
-						r.put(evidence.Step{Part: part, Index: step, Name: steps[step-1].Name, Event: "ended", Outcome: refused.Outcome.Outcome, Error: refused.Outcome.Error})
-					}
-					break
-				}
+	running, asked := 0, 0
+	begins := func(w word) {
+		if c.state[w.step-1] = ""; c.stopped {
+			return
+		}
+		if w.err == nil && a.begins != nil {
+			w.err = a.begins(w.step)
+		}
+		if w.err != nil {
+			if errors.As(w.err, new(*Refused)) {
+				c.refused = w.step
 			}
-			c.state[step-1] = runs
-			running++
-			tell(step, "")
+			if refused := new(StepError); errors.As(w.err, &refused) {
+				c.state[w.step-1] = refused.Outcome.Outcome
+				r.put(evidence.Step{Part: part, Index: w.step, Name: steps[w.step-1].Name, Event: "ended", Outcome: refused.Outcome.Outcome, Error: refused.Outcome.Error})
+			}
+			stops(w.err)
+			return
+		}
+		c.state[w.step-1] = isRunning
+		running++
+		tell(w.step, "")
+		go func() {
+			held, free := r.whileHeld(ctx)
+			o := r.Run(held, part, w.step, steps[w.step-1], env)
+			free()
+			ends <- end{w.step, o}
+		}()
+	}
+	for {
+		if step := c.next(); step > 0 && asked == 0 {
+			c.state[step-1] = isAsked
+			asked = step
 			go func() {
-				held, free := r.whileHeld(ctx)
-				o := r.Run(held, part, step, steps[step-1], env)
-				free()
-				ends <- end{step, o}
+				var err error
+				if a.asks != nil {
+					err = a.asks(asking, step)
+				}
+				words <- word{step, err}
 			}()
 		}
-		if running == 0 {
+		if running == 0 && asked == 0 {
 			break
 		}
-		e := <-ends
-		running--
-		s := steps[e.step-1]
-		c.state[e.step-1] = e.Outcome.Outcome
-		if e.Outcome.Outcome == evidence.StepDied { // it is run again: what is until it has ended goes on, and nobody is left who could skip a step
-			return c, &StepError{part, e.step, s, e.Outcome}
-		}
-		tell(e.step, e.Outcome.Outcome)
-		if e.Outcome.Outcome != evidence.StepOK {
-			fails(&StepError{part, e.step, s, e.Outcome})
-			c.stopped = c.stopped || s.Fails != service.Continues
-		}
-		if a.after != nil {
-			if err := a.after(e.step, e.Outcome.Outcome); err != nil {
-				fails(err)
-				c.stopped = true
+		select {
+		case w := <-words:
+			asked = 0
+			begins(w)
+		case e := <-ends:
+			running--
+			s := steps[e.step-1]
+			c.state[e.step-1] = e.Outcome.Outcome
+			if e.Outcome.Outcome == evidence.StepDied { // it is run again: what is until it has ended goes on, and nobody is left who could skip a step
+				return c, &StepError{part, e.step, s, e.Outcome}
+			}
+			tell(e.step, e.Outcome.Outcome)
+			if e.Outcome.Outcome != evidence.StepOK {
+				err := &StepError{part, e.step, s, e.Outcome}
+				if s.Fails != service.Continues {
+					stops(err)
+				} else if failed == nil {
+					failed = err
+				}
+			}
+			if a.after != nil {
+				if err := a.after(e.step, e.Outcome.Outcome); err != nil {
+					stops(err)
+				}
 			}
 		}
 	}

@@ -317,7 +317,9 @@ func (s *Spec) Lines(o Options) []string {
 	}
 	if e := s.Expect; e != nil {
 		if e.Refuses != "" {
-			say("expect      the plan refuses because %q", e.Refuses)
+			for _, check := range append([]string{e.Refuses}, e.Also...) {
+				say("expect      the plan refuses because %q", check)
+			}
 		}
 		if e.Fails != "" {
 			if s.Plan.Sabotage != nil {

@@ -301,4 +301,6 @@ type Mutant struct {
 type Expect struct {
 	Fails   string `json:"fails,omitempty"`   // the check that must break
 	Refuses string `json:"refuses,omitempty"` // the pre-check that must stop the plan
+	// Also are further pre-checks that must find what they are there to find, each for itself: all are asked side by side.
+	Also []string `json:"also,omitempty"`
 }

@@ -178,6 +178,10 @@ func then() []Sentence {
 			if d.Expect == nil {
 				d.Expect = &evidence.Expect{}
 			}
+			if d.Expect.Refuses != "" {
+				d.Expect.Also = append(d.Expect.Also, w[0])
+				return nil
+			}
 			d.Expect.Refuses = w[0]
 			return nil
 		}, nil),

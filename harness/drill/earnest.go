@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"backout/harness/environment"
@@ -18,6 +19,7 @@ import (
 	"backout/harness/rollback"
 	"backout/harness/service"
 	"backout/harness/traffic"
+	"backout/harness/verdict"
 )
 
 // Earnest is a plan that is run outside of a drill, with all its guardrails: nothing is deployed but what the plan deploys.
@@ -43,12 +45,14 @@ type Earnest struct {
 	run     *evidence.Run
 	handle  *Handle
 	runner  *rollback.Runner
-	ways    []rollback.Transport // to people
-	hook    *asker               // nil: none
-	state   string               // where lock, journal and the made directory lie
-	secrets []string             // that no log may hold
-	vars    map[string]string    // of the operator's environment, those that the plan names
-	ran     map[string]string    // what each instance ran before the first step
+	ways    []rollback.Transport   // to people
+	hook    *asker                 // nil: none
+	judge   func() verdict.Verdict // as far as it can be told by now
+	began   bool                   // the first step has, or one that follows what an earlier run did
+	state   string                 // where lock, journal and the made directory lie
+	secrets []string               // that no log may hold
+	vars    map[string]string      // of the operator's environment, those that the plan names
+	ran     map[string]string      // what each instance ran before the first step
 }
 
 // WatchEarnest is how long the validation must go on to hold after a rollback in earnest, unless the operator says so.
@@ -75,6 +79,9 @@ func RunEarnest(ctx context.Context, e Earnest) (result Result, err error) {
 		return result, errors.Join(&cleaned{e.log.Clean(err.Error()), err}, e.runner.Close(), ended(), closed)
 	}
 	broke := e.roll(ctx, before)
+	if broke == nil && ctx.Err() == nil && e.handle.abortedBy() == nil {
+		broke = e.handOver(ctx)
+	}
 	end := &evidence.End{How: "complete"}
 	switch aborted := e.handle.abortedBy(); {
 	case aborted != nil:
@@ -259,6 +266,17 @@ func (e *Earnest) open() (ended func() error, err error) {
 		Earnest: &evidence.Earnest{Operator: e.Operator, From: e.From, Resume: e.Resume, Without: e.Without, Why: e.Why},
 	}
 	e.run.Communication = p.Told().Evidence(e.Watch.Seconds())
+	facts, guard := verdict.New(), new(sync.Mutex)
+	e.log.Tap(func(x evidence.Event) {
+		guard.Lock()
+		defer guard.Unlock()
+		facts.Add(x)
+	})
+	e.judge = func() verdict.Verdict {
+		guard.Lock()
+		defer guard.Unlock()
+		return verdict.Judge(facts)
+	}
 	e.log.Put(e.run)
 	people, err := rollback.Tell(rollback.Telling{Log: e.log, Run: e.run, Transcript: filepath.Join(e.Set, rollback.TranscriptFile), Transports: e.ways})
 	if err != nil {
@@ -403,6 +421,7 @@ func (e *Earnest) roll(ctx context.Context, before rollback.Progress) error {
 		return err
 	}
 	e.tell("pre-checks", fmt.Sprintf("%d hold", len(p.Before)-len(e.Without)), true)
+	e.began = true
 	e.clock(evidence.ClockStarted, "")
 	if e.Resume {
 		e.tell("resumed", fmt.Sprintf("%d of %d steps are done: %s", len(earlier.Done), len(p.Steps), before), true)
@@ -482,6 +501,25 @@ func (e *Earnest) watch(ctx context.Context) error {
 	default:
 		e.tell("watched", why, true)
 	}
+	return nil
+}
+
+// handOver hands the incident to the receiver that is named, whatever became of the plan once it had begun.
+func (e *Earnest) handOver(ctx context.Context) error {
+	c := e.run.Communication
+	if c.Receiver == "" || !e.began {
+		return nil
+	}
+	text, err := handoff(e.Set, e.log, e.run, e.judge())
+	if err != nil {
+		return err
+	}
+	e.log.Put(&evidence.Phase{Name: "handoff"})
+	said, err := e.handle.handOver(ctx, c.Receiver, seconds(c.Accepts), text)
+	if err != nil {
+		return err
+	}
+	e.tell("handed over", said, true)
 	return nil
 }
 
@@ -579,5 +617,8 @@ func (e *Earnest) Lines() []string {
 		say("validate", "%s", text)
 	}
 	say("watch", "whether the validation goes on to hold, for %s", e.Watch)
+	if c := p.Told(); c.Receiver != "" {
+		say("hand over", "to %s, who proves who that is and accepts or refuses within %s: backout accept", c.Receiver, c.Accepts)
+	}
 	return lines
 }

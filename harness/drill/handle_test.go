@@ -179,6 +179,21 @@ func TestAnIncidentIsHandedOver(t *testing.T) {
 	}
 }
 
+func TestAnAbortEndsTheHandoff(t *testing.T) {
+	h, ctx, written := steered(t)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := h.handOver(context.WithoutCancel(ctx), "ada", time.Minute, "3 of 3")
+		answered <- err
+	}()
+	waitFor(t, h, "being handed over", func(s State) bool { return s.Hands == "ada" })
+	order(t, h, Order{Name: Abort, By: "grace", Why: "the wrong day"})
+	if err := <-answered; err == nil || err.Error() != "aborted by grace: the wrong day" {
+		t.Errorf("found %v", err)
+	}
+	same(t, written(), "backout handed over ada 3 of 3", "grace aborted the wrong day")
+}
+
 func TestOrdersThatCannotBe(t *testing.T) {
 	h, _, written := steered(t)
 	early := newHandle(nil, nil)

@@ -102,27 +102,32 @@ func countAt(ctx context.Context, base, route, key string) (int, error) {
 
 // handOver hands the incident to the receiver that is named, with a checklist and its evidence, and waits for their answer.
 func (d *Drill) handOver(ctx context.Context) error {
-	c := d.run.Communication
-	if c.Receiver == "" || d.refused != nil {
+	if d.run.Communication.Receiver == "" || d.refused != nil {
 		return nil
 	}
-	judged := ask(d, func(f *verdict.Facts, _ evidence.Offset) verdict.Verdict { return verdict.Judge(f) })
-	list, proven, all := checklist(judged)
-	path := filepath.Join(d.dir, HandoffFile)
-	if err := write(path, func(w io.Writer) error {
-		_, err := io.WriteString(w, d.log.Clean(fmt.Sprintf("# Handoff of %s to %s\n\n%s is rolled back to %s. %d of %d checks are proven. Numbers are those of events: `backout evidence` shows them.\n\n%s",
-			d.spec.Service.Name, c.Receiver, d.spec.Bad.Name, d.spec.Good.Name, proven, all, list)))
-		return err
-	}); err != nil {
+	text, err := handoff(d.dir, d.log, d.run, ask(d, func(f *verdict.Facts, _ evidence.Offset) verdict.Verdict { return verdict.Judge(f) }))
+	if err != nil {
 		return err
 	}
 	done := d.phase("handoff", "handed over")
-	said, err := d.handle.handOver(ctx, c.Receiver, seconds(c.Accepts), fmt.Sprintf("%d of %d checks are proven, see %s in the run's folder", proven, all, HandoffFile))
+	c := d.run.Communication
+	said, err := d.handle.handOver(ctx, c.Receiver, seconds(c.Accepts), text)
 	if err != nil {
 		return err
 	}
 	done("%s", said)
 	return nil
+}
+
+// handoff writes the checklist into a run's folder, and says how far it is proven.
+func handoff(dir string, log *evidence.Log, run *evidence.Run, judged verdict.Verdict) (text string, err error) {
+	list, proven, all := checklist(judged)
+	err = write(filepath.Join(dir, HandoffFile), func(w io.Writer) error {
+		_, err := io.WriteString(w, log.Clean(fmt.Sprintf("# Handoff of %s to %s\n\nThe plan %q takes %s back to %s. %d of %d checks are proven. Numbers are those of events: `backout evidence` shows them.\n\n%s",
+			run.Service.Name, run.Communication.Receiver, run.Plan.Name, run.Release.Name, run.Good, proven, all, list)))
+		return err
+	})
+	return fmt.Sprintf("%d of %d checks are proven, see %s in the run's folder", proven, all, HandoffFile), err
 }
 
 // checklist is what the verdict can say by now, a line a promise; what does not apply is left out, and what is only known when
@@ -171,8 +176,11 @@ func (h *Handle) handOver(ctx context.Context, to string, within time.Duration, 
 	defer limit.Stop()
 	for {
 		h.mu.Lock()
-		answer, proof, changed := q.answer, q.proof, h.changed
+		answer, proof, aborted, changed := q.answer, q.proof, h.aborted, h.changed
 		h.mu.Unlock()
+		if answer == nil && aborted != nil {
+			return "", fmt.Errorf("aborted by %s: %s", aborted.By, aborted.Why)
+		}
 		e := &evidence.Approval{For: to, Seconds: time.Since(since).Seconds()}
 		if answer != nil {
 			e.By, e.Event, e.Why, e.Proof = answer.By, evidence.ApprovalAccepted, answer.Why, proof

@@ -339,7 +339,9 @@ func (s *Spec) Lines(o Options) []string {
 	}
 	if e := s.Expect; e != nil {
 		if e.Refuses != "" {
-			say("expect      the plan refuses because %q", e.Refuses)
+			for _, check := range append([]string{e.Refuses}, e.Also...) {
+				say("expect      the plan refuses because %q", check)
+			}
 		}
 		if e.GivesUp {
 			say("expect      a step fails, and the plan takes back what it did")

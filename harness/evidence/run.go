@@ -328,4 +328,6 @@ type Expect struct {
 	Fails   string `json:"fails,omitempty"`    // the check that must break
 	Refuses string `json:"refuses,omitempty"`  // the pre-check that must stop the plan
 	GivesUp bool   `json:"gives_up,omitempty"` // a step must fail, and the plan must take back what it has done
+	// Also are further pre-checks that must find what they are there to find, each for itself: all are asked side by side.
+	Also []string `json:"also,omitempty"`
 }

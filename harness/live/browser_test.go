@@ -194,7 +194,7 @@ func fewColours(from image.Image) image.Image {
 }
 
 // A drill from its beginning to its end in a real browser, steered by the keyboard alone: paused, resumed, approved; then the
-// page is the report. Another is aborted in a dark and narrow window.
+// page is the report. Another is handed over and refused, and another is aborted in a dark and narrow window.
 func TestTheLivePageInABrowser(t *testing.T) {
 	chromium := browser.Start(t)
 	t.Run("approved", func(t *testing.T) {
@@ -236,6 +236,21 @@ func TestTheLivePageInABrowser(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+	})
+	t.Run("handed over", func(t *testing.T) {
+		s, r, run := played(t, 40, "127.0.0.1:0")
+		r.Hands("ada", time.Hour)
+		ended := run()
+		b := s.browse(t, chromium, 700, 1000, false)
+		b.headline("It is handed over to ada, who accepts or refuses it")
+		b.fits()
+		b.picture("live-handed-700")
+		b.order("refuse", "ada", "one is open")
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		b.until(`location.pathname.endsWith("/replay/report.html") && document.querySelector("#verdict")`)
+		b.clean(s)
 	})
 	t.Run("aborted", func(t *testing.T) {
 		s, r, run := played(t, 8, "127.0.0.1:0")

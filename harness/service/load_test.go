@@ -277,7 +277,7 @@ func same(t *testing.T, expected, found any) {
 // Each mistake is made in a file that is right otherwise, and is told with its place.
 func TestMistakesAreTold(t *testing.T) {
 	tests := []struct{ file, from, to, err string }{
-		{"service.yaml", "tier: critical", "teir: critical", `:2:1: expected one of service, tier, needs, allow, instances, run, ready, release, database, values, journeys, env, secrets, jobs, effects, caches, sessions, dependants, stubs, breaker, people, forbidden, lock, communication in the file, found "teir"; did you mean "tier"?`},
+		{"service.yaml", "tier: critical", "teir: critical", `:2:1: expected one of service, tier, needs, allow, instances, run, ready, release, database, values, journeys, env, secrets, jobs, effects, caches, sessions, dependants, stubs, breaker, people, forbidden, lock, communication, hook in the file, found "teir"; did you mean "tier"?`},
 		{"service.yaml", "tier: critical\n", "", `:1:1: expected "tier" in the file, found none: critical is restored within 5 minutes, standard within 15`},
 		{"service.yaml", "tier: critical", "tier: cirtical", `:2:7: expected one of critical, standard in tier, found "cirtical"; did you mean "critical"?`},
 		{"service.yaml", "mail.example", "mail.example:25", `:57:9: expected the name or address of a host, without a port`},

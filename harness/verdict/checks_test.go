@@ -220,6 +220,15 @@ func refusal(l *log) {
 	l.run.Release.Schema = true
 }
 
+// lagging is a second pre-check that refuses, beside that of refusal.
+func lagging(l *log) {
+	s := evidence.Step{Part: evidence.PartBefore, Index: 2, Name: "no reader of the database is behind by 64000000 bytes or more", Event: "started"}
+	begun, ended := s, s
+	ended.Event, ended.Outcome, ended.Error = "ended", evidence.StepRefused, "found no replication slot"
+	l.at(21.9, &begun)
+	l.at(22, &ended)
+}
+
 // checkCase is what a check must say of a changed drill.
 type checkCase struct {
 	check, name string
@@ -536,6 +545,8 @@ func TestChecks(t *testing.T) {
 		{verdict.PlanRefused, "it did", refusal, verdict.Kept, pass, `the plan refused because of "nothing is in the way of a lock on orders" and changed nothing`},
 		{verdict.PlanRefused, "it did not", run(func(r *evidence.Run) { r.Expect = &evidence.Expect{Refuses: "unblocked"} }), verdict.Broken, fails, "the plan did not refuse: step 1 (the column) began at 22.2 s"},
 		{verdict.PlanRefused, "another pre-check refused", all(refusal, run(func(r *evidence.Run) { r.Expect.Refuses = "artefact" })), verdict.Broken, fails, `and "artefact" was to refuse`},
+		{verdict.PlanRefused, "one of two refused", all(refusal, run(func(r *evidence.Run) { r.Expect.Also = []string{"lag"} })), verdict.Broken, fails, `and "lag" was to refuse`},
+		{verdict.PlanRefused, "both refused", all(refusal, lagging, run(func(r *evidence.Run) { r.Expect.Also = []string{"lag"} })), verdict.Kept, pass, "the plan refused because of 2 pre-checks, and changed nothing"},
 		{verdict.PlanRefused, "an instance changed", all(refusal, instance("shop-2", 40, end, func(i *evidence.Instance) { i.Release = "v1" })), verdict.Broken, fails, "shop-2 changed: v2 before, v1 after"},
 		{verdict.PlanRefused, "the schema changed", all(refusal, node("primary", 40, 60, func(n *evidence.Node) { n.Digest = "ddd" })), verdict.Broken, fails, "the primary's schema changed"},
 		{verdict.PlanRefused, "writes are lost", all(refusal, fate("checkout", evidence.Lost, 1)), verdict.Broken, fails, "1 of 741 acknowledged writes is lost"},

@@ -31,6 +31,10 @@ func judgeEarnest(f *Facts) Verdict {
 	}
 	v.Promises = []Promise{j.earnestAlone(), j.earnestChecked(), j.earnestSteps(), j.earnestValidated(), j.earnestStayed(),
 		{Name: EarnestData, State: NotApplicable, Finding: "nobody knows what was there before: a drill of this plan looks at it"}}
+	if hasReceiver(j) == "" {
+		r := handedOver(j)
+		v.Promises = append(v.Promises, Promise{Name: HandedOver, State: r.state, Finding: r.finding, Evidence: r.evidence, Remedy: r.remedy})
+	}
 	v.Verdict = j.verdict(v)
 	if v.Because = sentence(j.stopped()); v.Because == "" {
 		v.Because = j.earnestBecause(v)

@@ -379,7 +379,11 @@ func (j *judging) expected(v *Verdict) {
 	}
 	if e.Refuses != "" && e.Fails == "" {
 		met = v.Verdict == Pass && state(PlanRefused) == Kept
-		v.ExpectedWhy = fmt.Sprintf("expected that the plan refuses because of %q: %s", e.Refuses, either(met, "it did, and changed nothing", "not met"))
+		names := fmt.Sprintf("%q", e.Refuses)
+		for _, name := range e.Also {
+			names += fmt.Sprintf(", %q", name)
+		}
+		v.ExpectedWhy = fmt.Sprintf("expected that the plan refuses because of %s: %s", names, either(met, "it did, and changed nothing", "not met"))
 		return
 	}
 	if e.GivesUp && e.Fails == "" {

@@ -127,18 +127,20 @@ func planRefused(j *judging) result {
 	if by == nil {
 		return result{state: Unjudged, finding: "no pre-check was seen to refuse"}
 	}
-	met := false
-	for i := range f.steps { // pre-checks run side by side, and more than one may refuse
-		if s := &f.steps[i]; s.part == evidence.PartBefore && s.outcome == evidence.StepRefused && named(s.name, j.refuses()) {
-			by, met = s, true
-			break
+	r := result{state: Kept}
+	var refusing []string
+	for _, want := range append([]string{j.refuses()}, j.run.Expect.Also...) { // they run side by side, and more than one may refuse
+		s := j.refusing(want)
+		if s == nil {
+			r.state, r.evidence = Broken, []int64{by.n}
+			r.finding = fmt.Sprintf("the plan was stopped by %q, which ended as %s, and %q was to refuse", by.name, by.outcome, want)
+			return r
 		}
-	}
-	r := result{state: Kept, evidence: []int64{by.n}}
-	if !met {
-		r.state = Broken
-		r.finding = fmt.Sprintf("the plan was stopped by %q, which ended as %s, and %q was to refuse", by.name, by.outcome, j.refuses())
-		return r
+		if len(refusing) == 0 {
+			by = s
+		}
+		refusing = append(refusing, strings.TrimSuffix(fmt.Sprintf("%q: %s", s.name, s.why), ": "))
+		r.evidence = append(r.evidence, s.n)
 	}
 	var bad, open []string
 	for i := range j.instances {
@@ -219,16 +221,37 @@ func planRefused(j *judging) result {
 		r.state, r.finding, r.details = Unjudged, fmt.Sprintf("%q refused, but it was not seen whether anything changed: %s", by.name, list(open, 2)), open
 	default:
 		r.finding = strings.TrimSuffix(fmt.Sprintf("the plan refused because of %q and changed nothing: %s", by.name, by.why), ": ")
+		if len(refusing) > 1 {
+			r.finding = fmt.Sprintf("the plan refused because of %s, and changed nothing", count(int64(len(refusing)), "pre-check", "pre-checks"))
+			r.details = refusing
+		}
 	}
 	return r
 }
 
-// kindWords are how pre-checks of a kind begin when they are said in words, as in evidence.Plan.Before.
+// refusing is the pre-check that is meant, where it refused; nil: it did not.
+func (j *judging) refusing(want string) *step {
+	for i := range j.f.steps {
+		if s := &j.f.steps[i]; s.part == evidence.PartBefore && s.outcome == evidence.StepRefused && named(s.name, want) {
+			return s
+		}
+	}
+	return nil
+}
+
+// kindWords are how pre-checks of a kind begin when they are said in words, as in evidence.Plan.Before; after an ellipsis, what is
+// in their midst.
 var kindWords = map[string]string{
 	"database":              "the database is ",
 	"unblocked":             "nothing is in the way of a lock on ",
 	"dependants":            "dependants are ",
 	"artefact":              "the artefact of ",
+	"revision":              "the target is ",
+	"kubectl":               "kubectl leads to ",
+	"lag":                   "no reader of the database is behind by ",
+	"backup":                "the newest backup is younger than ",
+	"space":                 "... bytes are free",
+	"command":               "... prints ",
 	"every instance serves": "every instance serves ",
 	"journey":               "the journey ",
 }
@@ -238,6 +261,9 @@ func named(name, want string) bool {
 	if name == want {
 		return true
 	}
-	begin, ok := kindWords[want]
-	return ok && strings.HasPrefix(name, begin) || strings.HasPrefix(name, want+":")
+	words, known := kindWords[want]
+	if midst, is := strings.CutPrefix(words, "..."); is {
+		return strings.Contains(name, midst)
+	}
+	return known && strings.HasPrefix(name, words) || strings.HasPrefix(name, want+":")
 }

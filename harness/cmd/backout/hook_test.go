@@ -62,13 +62,13 @@ func TestTheTeamsOwnSystemAnswers(t *testing.T) {
 	rewrite(t, filepath.Join(w.dir, "tap/service.yaml"), "tier: standard\n", "tier: standard\nhook: {url: OFFICE_URL}\npeople:\n  anna: {key: "+annas+"}\n  ben: {key: "+bens+"}\n")
 	rewrite(t, w.plan, "before:\n", "approval: {how: manual, within: 1m, people: two}\nbefore:\n")
 	// signed is an answer as a person makes it of the question that the office shows.
-	signed := func(by, key string) func(question []byte) string {
+	signed := func(order, by, key string) func(question []byte) string {
 		return func(question []byte) string {
 			path := filepath.Join(t.TempDir(), "question")
 			if err := os.WriteFile(path, question, 0o600); err != nil {
 				t.Error(err)
 			}
-			out, err := w.command("approve", "--by", by, "--key", key, "--asked", path).Output()
+			out, err := w.command(order, "--by", by, "--key", key, "--asked", path).Output()
 			if err != nil {
 				t.Error(err)
 			}
@@ -104,8 +104,8 @@ func TestTheTeamsOwnSystemAnswers(t *testing.T) {
 	replayed := ""
 	t.Run("the second person answers, after others who may not", func(t *testing.T) {
 		w := w.in(t)
-		o := openOffice(t, func([]byte) string { return "" }, func([]byte) string { return "yes" }, signed("ben", eve), signed("anna", anna), func(q []byte) string {
-			replayed = signed("ben", ben)(q)
+		o := openOffice(t, func([]byte) string { return "" }, func([]byte) string { return "yes" }, signed("approve", "ben", eve), signed("approve", "anna", anna), func(q []byte) string {
+			replayed = signed("approve", "ben", ben)(q)
 			return replayed
 		})
 		code, said, people := ends(o)
@@ -162,7 +162,7 @@ func TestTheTeamsOwnSystemAnswers(t *testing.T) {
 		over := make(chan struct{})
 		o := openOffice(t, func(q []byte) string {
 			<-over // the one who asked has gone by then
-			return signed("ben", ben)(q)
+			return signed("approve", "ben", ben)(q)
 		})
 		defer close(over)
 		code, said, people := ends(o)
@@ -171,6 +171,34 @@ func TestTheTeamsOwnSystemAnswers(t *testing.T) {
 			t.Errorf("steps ran: %q, and people:\n%s", ran, people)
 		}
 	})
+	rewrite(t, w.plan, "approval: {how: manual, within: 3s, people: two}\n", "communication: {handoff: {to: ben, within: 5s}}\n")
+	for _, c := range []struct {
+		name, order string
+		code        int
+		said        []string
+	}{
+		{"the incident is handed over, and accepted", "accept", 0, []string{"PASS", "accepted by ben", "ben accepted it at"}},
+		{"it is handed over to somebody who does not answer", "", 1, []string{"FAIL", "ben did not answer within 5"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := w.in(t)
+			w.again()
+			o := openOffice(t, func(q []byte) string {
+				if c.order == "" {
+					return ""
+				}
+				return signed(c.order, "ben", ben)(q)
+			})
+			code, said, people := ends(o)
+			w.expect(code, said, c.code, c.said...)
+			if ran := w.ran(); ran != allRan {
+				t.Errorf("found %s", ran)
+			}
+			if c.order != "" && !strings.HasSuffix(people, "backout handed over  5 of 5 checks are proven, see handoff.md in the run's folder\nben accepted key \n") {
+				t.Errorf("found of people\n%s", people)
+			}
+		})
+	}
 	t.Run("a host that is not listed", func(t *testing.T) {
 		w := w.in(t)
 		code, said := w.ends([]string{"OFFICE_URL=https://office.example/backout"}, "--by", "anna", "--key", anna)

@@ -37,9 +37,11 @@ before and after it runs, so that a plan whose runner died is resumed, or refuse
 It is steered as a drill is, from another terminal: backout pause, resume, approve, abort. An abort, and Ctrl-C, act at the
 next boundary between steps: a step is never broken off half-way, except by its own timeout.
 
+Where a receiver is named the incident is handed over when it has ended: backout accept, refuse.
+
 Exit codes: 0 every step ended as it should and the validation held and went on to hold; 1 it did not, or a pre-check
-refused; 2 that could not be said; 3 it did not begin, and nothing was changed. Writes, rows and replicas are not looked at:
-drills do that.`,
+refused, or the receiver did not accept; 2 that could not be said; 3 it did not begin, and nothing was changed. Writes, rows
+and replicas are not looked at: drills do that.`,
 		Example: `  DATABASE_URL=... backout rollback services/web/releases/v2/rollback.yaml --dry-run
   DATABASE_URL=... backout rollback services/web/releases/v2/rollback.yaml --dir /srv/web/v2 --instance web-1=http://127.0.0.1:8081
   DATABASE_URL=... backout rollback services/web/releases/v2/rollback.yaml --resume`,

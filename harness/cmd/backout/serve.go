@@ -20,7 +20,7 @@ func serveCommand() *cobra.Command {
 		Short: "Serve a run's page: live while it runs, its report afterwards",
 		Long: `Serve the folder of a run, or of a set of runs, until Ctrl-C. A run that is finished is its report; one that another process
 is making is its live page, which learns from the evidence as it is written (some seconds late) and gives orders as
-backout pause, resume, approve and abort do. backout run --serve ADDR serves the page without that delay.
+backout pause, resume, abort, approve, accept and refuse do. backout run --serve ADDR serves the page without that delay.
 
 It listens on 127.0.0.1 unless --addr says otherwise. What other machines can reach needs the token that is printed then.
 

@@ -48,35 +48,40 @@ func definitionFiles(r *service.Release) []string {
 	return all
 }
 
-// define makes the CustomResourceDefinitions of the good releases, as whoever owns a cluster does, and lets who deploys and rolls back use
-// what they define and change these and no others. They belong to no namespace, so each is of a group that is called after the drill's:
-// drills side by side do not meet, and the run's label says whose it is.
+// define makes the definitions of the good releases.
 func (s *stage) define(ctx context.Context) error {
-	var names, groups []string
-	client, err := dynamic.NewForConfig(s.cluster.rest)
+	var files []string
+	for _, of := range wiring.ThatRun(s.need, service.InKubernetes) {
+		files = append(files, definitionFiles(wiring.Release(s.need, of))...)
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	return s.cluster.define(ctx, s.workshop.Token(), s.namespace, files)
+}
+
+// define makes CustomResourceDefinitions, as whoever owns a cluster does, and lets who deploys and rolls back in a namespace use what they
+// define and change these and no others. They belong to no namespace, so each is of a group that is called after this one: drills side by
+// side do not meet, and the run's label says whose it is.
+func (k *cluster) define(ctx context.Context, run, namespace string, files []string) error {
+	client, err := dynamic.NewForConfig(k.rest)
 	if err != nil {
 		return err
 	}
-	for _, of := range wiring.ThatRun(s.need, service.InKubernetes) {
-		r := wiring.Release(s.need, of)
-		words := map[string]string{"namespace": s.namespace}
-		for _, path := range definitionFiles(r) {
-			all, err := readDefinitions(path, words)
-			if err != nil {
-				return err
-			}
-			for _, d := range all {
-				d.SetLabels(map[string]string{Label: s.workshop.Token()})
-				if _, err := client.Resource(definitionKind).Create(ctx, d, metav1.CreateOptions{}); err != nil {
-					return fmt.Errorf("%s: make the definition %s: %w", path, d.GetName(), err)
-				}
-				group, _, _ := unstructured.NestedString(d.Object, "spec", "group")
-				names, groups = append(names, d.GetName()), append(groups, group)
-			}
+	var names, groups []string
+	for _, path := range files {
+		all, err := readDefinitions(path, map[string]string{"namespace": namespace})
+		if err != nil {
+			return err
 		}
-	}
-	if len(names) == 0 {
-		return nil
+		for _, d := range all {
+			d.SetLabels(map[string]string{Label: run})
+			if _, err := client.Resource(definitionKind).Create(ctx, d, metav1.CreateOptions{}); err != nil {
+				return fmt.Errorf("%s: make the definition %s: %w", path, d.GetName(), err)
+			}
+			group, _, _ := unstructured.NestedString(d.Object, "spec", "group")
+			names, groups = append(names, d.GetName()), append(groups, group)
+		}
 	}
 	for _, name := range names {
 		err := environment.Until(ctx, "the kinds of "+name+" are served", func(ctx context.Context) error {
@@ -94,24 +99,24 @@ func (s *stage) define(ctx context.Context) error {
 		}
 	}
 	slices.Sort(groups)
-	return s.lend(ctx, names, slices.Compact(groups))
+	return k.lend(ctx, run, namespace, names, slices.Compact(groups))
 }
 
-// lend gives who deploys and rolls back the rights on definitions, and on what they define in the drill's namespace.
-func (s *stage) lend(ctx context.Context, names, groups []string) error {
-	api := s.cluster.client.RbacV1()
-	who := []rbacv1.Subject{{Kind: "ServiceAccount", Name: operatorName, Namespace: s.namespace}}
-	wide := metav1.ObjectMeta{Name: s.namespace, Labels: map[string]string{Label: s.workshop.Token()}}
+// lend gives who deploys and rolls back the rights on definitions, and on what they define in the namespace.
+func (k *cluster) lend(ctx context.Context, run, namespace string, names, groups []string) error {
+	api := k.client.RbacV1()
+	who := []rbacv1.Subject{{Kind: "ServiceAccount", Name: operatorName, Namespace: namespace}}
+	wide := metav1.ObjectMeta{Name: namespace, Labels: map[string]string{Label: run}}
 	all := []string{"get", "list", "watch", "create", "update", "patch", "delete"}
 	_, err1 := api.ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: wide, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{definitionKind.Group}, Resources: []string{definitionKind.Resource}, ResourceNames: names, Verbs: []string{"get", "list", "watch", "update", "patch"}},
 	}}, metav1.CreateOptions{})
 	_, err2 := api.ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: wide, Subjects: who,
 		RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: wide.Name}}, metav1.CreateOptions{})
-	_, err3 := api.Roles(s.namespace).Create(ctx, &rbacv1.Role{ObjectMeta: named(definitionsName), Rules: []rbacv1.PolicyRule{
+	_, err3 := api.Roles(namespace).Create(ctx, &rbacv1.Role{ObjectMeta: named(definitionsName), Rules: []rbacv1.PolicyRule{
 		{APIGroups: groups, Resources: []string{"*"}, Verbs: all},
 	}}, metav1.CreateOptions{})
-	_, err4 := api.RoleBindings(s.namespace).Create(ctx, &rbacv1.RoleBinding{ObjectMeta: named(definitionsName), Subjects: who,
+	_, err4 := api.RoleBindings(namespace).Create(ctx, &rbacv1.RoleBinding{ObjectMeta: named(definitionsName), Subjects: who,
 		RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: definitionsName}}, metav1.CreateOptions{})
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return fmt.Errorf("let who deploys use the definitions: %w", err)

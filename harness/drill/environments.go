@@ -80,6 +80,9 @@ func Lacks(name string, s *Spec) string {
 	if d := s.Death; d != nil && dynamic(name) && strings.Contains(d.Says, s.Service.Name+"-1") {
 		return fmt.Sprintf("no instance is called %s-1 there, so no step says %q", s.Service.Name, d.Says)
 	}
+	if name == kubernetes.InCluster && kubernetes.Defines(s.Good) {
+		return fmt.Sprintf("%s has definitions of kinds, which belong to no namespace, and a drill changes nothing outside of its own: --env kind", s.Good.Name)
+	}
 	if s.LeaseInCluster && name != kubernetes.Name {
 		return "a Lease of Kubernetes is taken where the cluster is the drill's own: --env kind"
 	}

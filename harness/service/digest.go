@@ -55,7 +55,7 @@ func (r *Release) Files(p *Plan) []string {
 		names = append(names, c.Dockerfile, c.Compose)
 	}
 	if k := s.Kubernetes; k != nil {
-		names = append(names, k.Chart, k.Manifests, "chart", "manifests") // the latter of the release, laid over the service's
+		names = append(names, k.Chart, k.Manifests, "chart", "manifests", "definitions") // the latter of the release, laid over the service's
 	}
 	if s.Database != nil && s.Database.Migrations != "" {
 		files = append(files, filepath.Join(s.Dir, s.Database.Migrations))

@@ -65,6 +65,9 @@ func Clean(ctx context.Context, run string, e environment.Entry) (removed []stri
 
 // removeRun removes the namespaces of a run and its names of images.
 func (k *cluster) removeRun(ctx context.Context, run string) (removed []string, err error) {
+	if err := k.removeDefinitions(ctx, run); err != nil {
+		return nil, err
+	}
 	list, err := k.client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: Label + "=" + run})
 	if err != nil {
 		return nil, err

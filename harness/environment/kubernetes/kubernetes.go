@@ -250,7 +250,12 @@ func (s *stage) destroy(ctx context.Context, late error) error {
 	}
 	if k != nil && namespace != "" {
 		s.keepLogs(ctx)
-		remove := func(ctx context.Context) error { return k.removeNamespace(ctx, namespace) }
+		remove := func(ctx context.Context) error {
+			if err := k.removeDefinitions(ctx, workshop.Token()); err != nil {
+				return err
+			}
+			return k.removeNamespace(ctx, namespace)
+		}
 		if s.there != nil {
 			remove = s.there.leave
 		}

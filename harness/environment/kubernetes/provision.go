@@ -423,7 +423,10 @@ func (s *stage) newSpace(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the namespace: %w", err)
 	}
-	return s.operator(ctx)
+	if err := s.operator(ctx); err != nil {
+		return err
+	}
+	return s.define(ctx)
 }
 
 // databases starts the nodes. It returns when the services may connect; inSync waits for the replicas.

@@ -158,16 +158,21 @@ func fillFiles(dir string, words map[string]string) error {
 		if err != nil {
 			return err
 		}
-		out := placeholder.ReplaceAllStringFunc(string(text), func(found string) string {
-			if word, is := words[strings.ToLower(found[2:len(found)-1])]; is {
-				return word
-			}
-			return found
-		})
+		out := filledText(string(text), words)
 		if out == string(text) {
 			return nil
 		}
 		return os.WriteFile(path, []byte(out), 0o644)
+	})
+}
+
+// filledText puts placeholders into a text.
+func filledText(text string, words map[string]string) string {
+	return placeholder.ReplaceAllStringFunc(text, func(found string) string {
+		if word, is := words[strings.ToLower(found[2:len(found)-1])]; is {
+			return word
+		}
+		return found
 	})
 }
 

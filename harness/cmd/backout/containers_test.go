@@ -106,6 +106,7 @@ func TestInterruptedInContainers(t *testing.T) {
 		{"rolled back", "rollback", syscall.SIGKILL},
 	} {
 		t.Run(c.signal.String()+" in "+c.log, func(t *testing.T) {
+			t.Parallel()
 			m := inContainers(t)
 			t.Cleanup(func() { m.run("clean") }) // where the test itself fails half-way
 			var tokens []string

@@ -27,6 +27,7 @@ func TestServicesThatAreNotOurs(t *testing.T) {
 			verdict.MigrationsMatch, verdict.JobsDone, verdict.SessionsAccepted, verdict.DependantsWork}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := exec.LookPath(c.needs); err != nil {
 				t.Skipf("this service needs %s: %v", c.needs, err)
 			}
@@ -34,7 +35,7 @@ func TestServicesThatAreNotOurs(t *testing.T) {
 			others := filepath.Join(m.root, "harness/cmd/backout/testdata/others")
 			reports := filepath.Join(m.dir, "reports")
 			cmd := exec.Command(filepath.Join(m.dir, "backout"), "run", filepath.Join(others, c.name+".feature"),
-				"--services", others, "--reports", reports, "--seed", "7", "--parallel", "1")
+				"--services", others, "--reports", reports, "--seed", "7", "--parallel", "2")
 			cmd.Dir, cmd.Env = m.root, m.env
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)

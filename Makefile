@@ -84,7 +84,7 @@ CONTAINERS = $(addprefix features/,containers/redeploys-by-tag.feature container
 	faults/a-long-reader.feature faults/the-primary-fails-over.feature:13 faults/two-operators.feature faults/the-machine-dies.feature faults/clients-come-back.feature \
 	database/drops-a-column.feature database/moves-refunds.feature services/changes-tokens.feature services/poisons-cache.feature)
 
-drill-containers: PARALLEL = 1
+drill-containers: PARALLEL = 2
 drill-containers: build tools ## run one drill in containers for each mechanism, fault and kind of trap
 	@backout run $(CONTAINERS) --tags @gate --env containers --parallel $(PARALLEL) --seed $(SEED)
 
@@ -169,6 +169,10 @@ show-8-overhead: ## what a step costs with guardrails, against the same step in 
 show-8-restore: export TMPDIR := $(or $(wildcard /dev/shm),/tmp)
 show-8-restore: tools ## the way back from a rewritten table by its Down, a copy, a dump and a base backup, at three volumes
 	BACKOUT_RESTORE="100000 1000000 3000000" BACKOUT_REPEATS=3 go test -count 1 -timeout 120m -run RestoreBesideDDL -v ./fixtures/services
+
+# Tests of the command line whose drills wait and hardly load a machine: they have a small service and no replicas. Six of them at
+# once take half a processor. What is not named here runs with the drills of the sample.
+LIGHT = ^Test(InitWrites|ControlsThatProveNothing|WhatMisbehaves|TwoRunsAtOnce|AFullDisk|ADrillIs|TwoPeople|PeopleAreTold|ADrillPages|NoSecret|JudgeTells|ServicesThatAreNotOurs|RollbackInEarnest|TheRunnerIsKilled|CommandLine|Templates)
 
 # Tests of the command line whose drills wait and hardly load a machine: they have a small service and no replicas. Six of them at
 # once take half a processor. What is not named here runs with the drills of the sample.

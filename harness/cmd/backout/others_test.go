@@ -35,7 +35,7 @@ func TestServicesThatAreNotOurs(t *testing.T) {
 			others := filepath.Join(m.root, "harness/cmd/backout/testdata/others")
 			reports := filepath.Join(m.dir, "reports")
 			cmd := exec.Command(filepath.Join(m.dir, "backout"), "run", filepath.Join(others, c.name+".feature"),
-				"--services", others, "--reports", reports, "--seed", "7", "--parallel", "1")
+				"--services", others, "--reports", reports, "--seed", "7", "--parallel", "2")
 			cmd.Dir, cmd.Env = m.root, m.env
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)

@@ -168,7 +168,9 @@ show-8-overhead: ## what a step costs with guardrails, against the same step in 
 
 show-8-restore: export TMPDIR := $(or $(wildcard /dev/shm),/tmp)
 show-8-restore: tools ## the way back from a rewritten table by its Down, a copy, a dump and a base backup, at three volumes
-	BACKOUT_RESTORE="100000 1000000 3000000" BACKOUT_REPEATS=3 go test -count 1 -timeout 120m -run RestoreBesideDDL -v ./fixtures/services
+	@mkdir -p build && rm -f build/measured.ndjson
+	BACKOUT_RESTORE="100000 1000000 3000000" BACKOUT_REPEATS=3 BACKOUT_MEASURED=$(CURDIR)/build/measured.ndjson go test -count 1 -timeout 120m -run RestoreBesideDDL -v ./fixtures/services
+	@echo "build/measured.ndjson is what fixtures/services/shop/releases/v2-whole-amounts/measured.ndjson is: copy it there to have reports say it"
 
 # Tests of the command line whose drills wait and hardly load a machine: they have a small service and no replicas. Six of them at
 # once take half a processor. What is not named here runs with the drills of the sample.

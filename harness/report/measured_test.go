@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +42,10 @@ func TestFromWhichVolumeOnAWayBackIsFaster(t *testing.T) {
 				t.Errorf("expected a line for each of %d figures, found %q", len(all), pairs)
 			}
 		})
+	}
+	m := &Model{Run: evidence.Run{Release: evidence.Release{Measured: []evidence.Measured{at(1000, "Down", 10), at(1000, "copy", 1)}}}}
+	if i := slices.IndexFunc(m.facts(), func(g group) bool { return strings.HasPrefix(g.Name, "Ways back") }); i < 0 || len(m.facts()[i].Pairs) != 3 {
+		t.Errorf("expected the figures among the conditions of the page, found %v", m.facts())
 	}
 	if got := measured(nil); got != nil {
 		t.Errorf("expected nothing of a release that states no figures, found %q", got)

@@ -27,7 +27,11 @@ func (d *Drill) rollBack(ctx context.Context) error {
 		}
 		d.refused = refused
 		done("the plan refused before it changed anything: %v", refused)
-		return d.runner.Release()
+		if err := d.runner.Release(); err != nil {
+			return err
+		}
+		// Whether that is so is seen by what comes after: each instance and node is read once more within a beat.
+		return pass(ctx, seconds(2*d.run.Windows.Beat))
 	}
 	between := d.runner.Between
 	d.runner.Between = func(ctx context.Context, step int) error {

@@ -188,6 +188,18 @@ func strangers(s *Server) map[string]func(*http.Request) {
 			r.Body = io.NopCloser(strings.NewReader(form.Encode()))
 			withCookie(r)
 		},
+		"an acceptance of the incident from another Origin": func(r *http.Request) {
+			order(r)
+			form := url.Values{"order": {drill.Accept}, "by": {"ada"}, "proof": {"open sesame"}, "token": {s.guard.orders}}
+			r.Body = io.NopCloser(strings.NewReader(form.Encode()))
+			r.Header.Set("Origin", "http://evil.example")
+			withCookie(r)
+		},
+		"an acceptance of the incident without the page's token": func(r *http.Request) {
+			order(r)
+			r.Body = io.NopCloser(strings.NewReader("order=accept&by=ada&proof=open+sesame"))
+			withCookie(r)
+		},
 		"an order without a token": func(r *http.Request) {
 			order(r)
 			r.Body = io.NopCloser(strings.NewReader("order=abort&by=eve&why=fun"))

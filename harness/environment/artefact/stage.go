@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,7 @@ type Stages struct {
 	Say   func(text string) // tells people what takes long
 
 	once Keyed
+	made sync.Map // directory -> struct{}: it was there
 }
 
 // Release makes SERVICE/RELEASE: the release's folder, the service's own scripts, the artefact, and the service's
@@ -42,7 +44,12 @@ func (g *Stages) Release(ctx context.Context, s *service.Service, r *service.Rel
 	unlock := g.once.Lock(dir)
 	defer unlock()
 	if _, err := os.Stat(dir); err == nil {
+		g.made.Store(dir, struct{}{})
 		return dir, nil
+	}
+	if _, was := g.made.Load(dir); was {
+		// Whoever took it away is to be seen, and not to be helped.
+		return "", fmt.Errorf("the deployed directory of %s %s was there, and somebody has taken it away", s.Name, r.Name)
 	}
 	if r.Name != filepath.Base(dir) || s.Name == "" {
 		return "", fmt.Errorf("stage %q of %q: the names must be folder names", r.Name, s.Name)
@@ -105,7 +112,11 @@ func (g *Stages) Release(ctx context.Context, s *service.Service, r *service.Rel
 	if err := Readable(part); err != nil {
 		return "", err
 	}
-	return dir, os.Rename(part, dir)
+	if err := os.Rename(part, dir); err != nil {
+		return "", err
+	}
+	g.made.Store(dir, struct{}{})
+	return dir, nil
 }
 
 // replace writes a file anew and keeps whether it is a program.

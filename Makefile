@@ -167,10 +167,15 @@ show-8-restore: export TMPDIR := $(or $(wildcard /dev/shm),/tmp)
 show-8-restore: ## the way back from a rewritten table by its Down, and by the copy that was kept, at three volumes
 	BACKOUT_RESTORE="100000 1000000 3000000" BACKOUT_REPEATS=3 go test -count 1 -timeout 60m -run RestoreBesideDDL -v ./fixtures/services
 
+# Tests of the command line whose drills wait and hardly load a machine: they have a small service and no replicas. Six of them at
+# once take half a processor. What is not named here runs with the drills of the sample.
+LIGHT = ^Test(InitWrites|ControlsThatProveNothing|WhatMisbehaves|TwoRunsAtOnce|AFullDisk|ADrillIs|TwoPeople|PeopleAreTold|ADrillPages|NoSecret|JudgeTells|ServicesThatAreNotOurs|RollbackInEarnest|TheRunnerIsKilled|CommandLine|Templates)
+
 test: doctor ## the tests
 	go vet ./... # all that go test would look for, and more; so it need not look again
 	go test -vet=off -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other
-	go test -vet=off -parallel 2 -timeout 40m ./harness/cmd/backout # real drills, which mostly wait
+	go test -vet=off -parallel 6 -timeout 40m -run '$(LIGHT)' ./harness/cmd/backout
+	go test -vet=off -parallel 2 -timeout 40m -skip '$(LIGHT)' ./harness/cmd/backout # real drills of the sample
 	BACKOUT_LAST=1 go test -vet=off -count 1 -run NothingRemains ./harness/cmd/backout
 	$(call fuzz,FuzzRead:./harness/service:20000x FuzzRead:./harness/evidence:20000x FuzzDecodeLine:./harness/evidence:200000x)
 

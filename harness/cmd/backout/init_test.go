@@ -44,6 +44,7 @@ func TestControlsThatProveNothing(t *testing.T) {
 		{"the drill does not see it", "./deploy v1", "true", "survived", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			m := newStarter(t, nil)
 			plan := filepath.Join(m.root, "releases/v2/forgets-an-instance.yaml")
 			text, err := os.ReadFile(plan)

@@ -27,6 +27,7 @@ func TestServicesThatAreNotOurs(t *testing.T) {
 			verdict.MigrationsMatch, verdict.JobsDone, verdict.SessionsAccepted, verdict.DependantsWork}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := exec.LookPath(c.needs); err != nil {
 				t.Skipf("this service needs %s: %v", c.needs, err)
 			}

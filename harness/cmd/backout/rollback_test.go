@@ -65,7 +65,7 @@ before:
   - database: {name: tap, role: tap_migrator, url: DB}
 steps:` + tapSteps + `after:
   - command: {run: 'psql -XAtqd "$DB" -c "select count(*) from information_schema.columns where table_name = ''water''"', output: ^1$}
-    within: 30s
+    within: 5s
 `,
 	} {
 		path = filepath.Join(w.dir, path)
@@ -194,6 +194,7 @@ func (w tap) expect(code int, said string, expected int, parts ...string) {
 }
 
 func TestRollbackInEarnest(t *testing.T) {
+	t.Parallel()
 	w := newTap(t)
 	nothingRan := func(t *testing.T) {
 		t.Helper()
@@ -398,8 +399,8 @@ func (w tap) goesOn(waits string) {
 // The runner is killed after each step in turn and in the midst of each. Resumed, the plan comes to the same end, or is
 // refused with the reason: never is a step repeated that must not be.
 func TestTheRunnerIsKilledAndThePlanResumed(t *testing.T) {
-	w := newTap(t)
-	columns := func(t *testing.T) (n int) {
+	columns := func(w tap) (n int) {
+		t := w.t
 		t.Helper()
 		c, err := pgx.Connect(t.Context(), w.url)
 		if err != nil {
@@ -412,8 +413,8 @@ func TestTheRunnerIsKilledAndThePlanResumed(t *testing.T) {
 		return n
 	}
 	// resumed goes on, as soon as the lease of the dead one has expired.
-	resumed := func(t *testing.T, env []string) (code int, said string) {
-		t.Helper()
+	resumed := func(w tap, env []string) (code int, said string) {
+		w.t.Helper()
 		for limit := time.Now().Add(time.Minute); ; {
 			code, said = w.ends(env, "--resume", "--by", "bob")
 			if code != 3 || time.Now().After(limit) { // it was not let in yet
@@ -421,14 +422,17 @@ func TestTheRunnerIsKilledAndThePlanResumed(t *testing.T) {
 			}
 		}
 	}
-	type place struct {
+	for _, at := range []struct {
 		name string
-		env  []string
-	}
-	places := []place{{"on the same machine, by the journal", nil}, {"on another machine, by the lease", []string{"XDG_STATE_HOME=" + filepath.Join(w.dir, "elsewhere")}}}
-	for _, at := range places {
+		env  func(w tap) []string
+	}{
+		{"on the same machine, by the journal", func(tap) []string { return nil }},
+		{"on another machine, by the lease", func(w tap) []string { return []string{"XDG_STATE_HOME=" + filepath.Join(w.dir, "elsewhere")} }},
+	} {
 		t.Run(at.name, func(t *testing.T) {
-			w := w.in(t)
+			t.Parallel()
+			w := newTap(t)
+			env := at.env(w)
 			for step := 1; step <= 3; step++ {
 				t.Run(fmt.Sprintf("in the midst of step %d", step), func(t *testing.T) {
 					w := w.in(t)
@@ -440,17 +444,17 @@ func TestTheRunnerIsKilledAndThePlanResumed(t *testing.T) {
 					}
 					ended()
 					w.goesOn(wait)
-					code, said := resumed(t, at.env)
+					code, said := resumed(w, env)
 					if step == 2 { // which must not run twice
 						w.expect(code, said, 1, "step 2 (take the column away): refused", "it must not be run twice")
 						if ran := w.ran(); ran != "begun 1 done 1 begun 2" {
 							t.Errorf("found %s", ran)
 						}
 						// The operator has looked, and says so.
-						code, said = w.ends(at.env, "--from", "3", "--why", "the column is gone")
+						code, said = w.ends(env, "--from", "3", "--why", "the column is gone")
 					}
 					w.expect(code, said, 0, "PASS")
-					if n := columns(t); n != 1 || strings.Count(w.ran(), "begun 2") != 1 || !strings.HasSuffix(w.ran(), "done 3") {
+					if n := columns(w); n != 1 || strings.Count(w.ran(), "begun 2") != 1 || !strings.HasSuffix(w.ran(), "done 3") {
 						t.Errorf("found %d columns, and %s", n, w.ran())
 					}
 				})
@@ -473,9 +477,9 @@ func TestTheRunnerIsKilledAndThePlanResumed(t *testing.T) {
 						t.Fatal(err)
 					}
 					ended()
-					code, said := resumed(t, at.env)
+					code, said := resumed(w, env)
 					w.expect(code, said, 0, "PASS")
-					if n := columns(t); n != 1 || w.ran() != allRan {
+					if n := columns(w); n != 1 || w.ran() != allRan {
 						t.Errorf("found %d columns, and %s", n, w.ran())
 					}
 				})

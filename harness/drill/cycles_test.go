@@ -29,7 +29,9 @@ func TestFaultCycles(t *testing.T) {
 		t.Skip("a real stage is left out of -short")
 	}
 	cycles := 2
+	sideBySide := func(t *testing.T) { t.Parallel() } // stages, which mostly wait; where their times are measured each is alone
 	if text := os.Getenv("CYCLES"); text != "" {
+		sideBySide = func(*testing.T) {}
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
 			t.Fatalf("CYCLES: expected a number above 0, found %q", text)
@@ -47,11 +49,13 @@ func TestFaultCycles(t *testing.T) {
 			name: func(kind string) bool { return kind != "disk" && kind != "failover" }, name + " disk": func(kind string) bool { return kind == "disk" },
 		} {
 			t.Run(part, func(t *testing.T) {
+				sideBySide(t)
 				cycle(t, name, cycles, drill.Place{Self: []string{backout, "ctl"}, Gateway: []string{backout, "gateway"}}, belongs)
 			})
 		}
 		// What has failed over stays so: each has a stage of its own.
 		t.Run(name+" failover", func(t *testing.T) {
+			sideBySide(t)
 			failOver(t, name, cycles, drill.Place{Self: []string{backout, "ctl"}, Gateway: []string{backout, "gateway"}})
 		})
 	}

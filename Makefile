@@ -92,6 +92,8 @@ drill-containers: build tools ## run one drill in containers for each mechanism,
 KIND = $(addprefix features/,kubernetes/rollout-undo.feature kubernetes/undo-to-a-revision.feature kubernetes/canary.feature kubernetes/configmap.feature \
 	kubernetes/secret.feature kubernetes/flag-off.feature kubernetes/daemonset.feature kubernetes/statefulset-partition.feature \
 	kubernetes/readiness-probe.feature kubernetes/re-apply-proof.feature kubernetes/volume.feature kubernetes/overwritten-tag.feature \
+	kubernetes/definition.feature controls/version-that-has-gone.feature kubernetes/two-operators.feature controls/takes-the-holder-off.feature \
+	kubernetes/the-ceiling.feature:11 controls/renews-pods-that-were-good.feature \
 	controls/undoes-the-deployment.feature controls/undoes-twice.feature controls/forgets-the-worker.feature controls/leaves-the-last-applied.feature controls/undoes-the-tag.feature \
 	kubernetes/gitops-revert.feature kubernetes/gitops-argocd-rollback.feature kubernetes/gitops-sync-fail.feature \
 	kubernetes/gitops-applicationset.feature controls/undoes-the-deployment-under-gitops.feature kubernetes/helm-rollback.feature \

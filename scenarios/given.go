@@ -128,16 +128,16 @@ func onlyGood(s *service.Service) (*service.Release, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !r.Good {
+		if !r.Good || r.HasPlan() { // one that is rolled back comes over another one
 			continue
 		}
 		if found != nil {
-			return nil, fmt.Errorf("%s: a dependant needs exactly one good release; found %s and %s", s.Path, found.Name, r.Name)
+			return nil, fmt.Errorf("%s: a dependant needs exactly one good release that no plan rolls back; found %s and %s", s.Path, found.Name, r.Name)
 		}
 		found = r
 	}
 	if found == nil {
-		return nil, fmt.Errorf("%s: a dependant needs a good release; found none of %v", s.Path, names)
+		return nil, fmt.Errorf("%s: a dependant needs a good release that no plan rolls back; found none of %v", s.Path, names)
 	}
 	return found, nil
 }

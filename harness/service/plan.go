@@ -99,6 +99,9 @@ func OpenPlan(path string) (*Plan, error) {
 	return readPlan(abs, text, r)
 }
 
+// HasPlan says whether any plan rolls the release back.
+func (r *Release) HasPlan() bool { return len(r.plans()) > 0 }
+
 // plans are the names of the release's plans, for whatever environment.
 func (r *Release) plans() map[string]bool {
 	all := map[string]bool{}

@@ -393,7 +393,7 @@ func (e *Earnest) roll(ctx context.Context, before rollback.Progress) error {
 		}
 		return hold(ctx, step)
 	}
-	earlier := rollback.From(e.From, fmt.Sprintf("by the word of %s: %s", e.Operator, e.Why))
+	earlier := rollback.From(e.From, 0, fmt.Sprintf("by the word of %s: %s", e.Operator, e.Why))
 	if e.Resume {
 		earlier = before.Earlier()
 	}

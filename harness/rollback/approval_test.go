@@ -27,7 +27,7 @@ func TestAPlanThatAsks(t *testing.T) {
 			}
 			return &rollback.Unapproved{Why: "no"}
 		}
-		err := r.StepsFrom(t.Context(), plan, nil, c.from, c.begun, "seen")
+		err := r.StepsAfter(t.Context(), plan, nil, rollback.From(c.from, c.begun, "seen"))
 		stopped := new(rollback.StepError)
 		if asked != c.asked || (err != nil) != (c.asked > 0) || c.asked > 0 && (!errors.As(err, &stopped) || stopped.Index != c.from) {
 			t.Errorf("from %d, begun %d: asked %d times, %v, %+v", c.from, c.begun, asked, err, seen.all)

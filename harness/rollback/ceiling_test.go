@@ -90,7 +90,7 @@ func TestTheCeilingOfAPlanThatBeginsLater(t *testing.T) {
 		return rollback.Impact{}, nil
 	}}
 	step := service.Step{Name: "one more", Run: "true", Timeout: time.Minute, Again: "safe"}
-	err := r.StepsFrom(t.Context(), &service.Plan{Ceiling: &service.Ceiling{Instances: 1}, Steps: []service.Step{step, step, step}}, w, 2, 0, "seen")
+	err := r.StepsAfter(t.Context(), &service.Plan{Ceiling: &service.Ceiling{Instances: 1}, Steps: []service.Step{step, step, step}}, w, rollback.From(2, 0, "seen"))
 	if err != nil || fmt.Sprint(begun) != "[false true true]" {
 		t.Errorf("found %v, %v", begun, err)
 	}

@@ -125,7 +125,7 @@ func (r *Runner) Again(ctx context.Context, p *service.Plan, w World, first, beg
 	if err := r.Before(ctx, p, w); err != nil {
 		return err
 	}
-	return r.steps(ctx, p, w, from(first, begun, ""))
+	return r.steps(ctx, p, w, From(first, begun, ""))
 }
 
 // takeFromTheDead takes the lock; the lease of a machine that died is held until it expires.

@@ -89,11 +89,8 @@ type Earlier struct {
 	Why         string // how that is known
 }
 
-// From is a plan whose steps before one are done, by somebody's word.
-func From(first int, why string) Earlier { return from(first, 0, why) }
-
-// from is a plan of which the steps before one are done, and those up to another had begun.
-func from(first, begun int, why string) Earlier {
+// From is a plan of which the steps before first are done, and those up to begun had begun.
+func From(first, begun int, why string) Earlier {
 	e := Earlier{Why: why}
 	for i := 1; i < first; i++ {
 		e.Done = append(e.Done, i)
@@ -126,14 +123,7 @@ func (r *Runner) takeBack(ctx context.Context, p *service.Plan, touched []int, f
 	if err := r.wentBack(ctx); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w; what was done was taken back: %s", failed, counted(taken, "step"))
-}
-
-func counted(n int, of string) string {
-	if n == 1 {
-		return "1 " + of
-	}
-	return fmt.Sprintf("%d %ss", n, of)
+	return fmt.Errorf("%w; what was done was taken back: %s", failed, count(taken, "step"))
 }
 
 // takesBack runs what takes one step back.

@@ -54,7 +54,7 @@ func (p Progress) Unfinished() bool { return p.Begun > 0 && !p.Finished && !p.Ta
 func (p Progress) Earlier() Earlier {
 	why := "an earlier run has ended it: " + p.String()
 	if len(p.Done)+len(p.Open) == 0 {
-		return from(p.Next(), p.Begun, why)
+		return From(p.Next(), p.Begun, why)
 	}
 	return Earlier{Done: p.Done, Begun: slices.Concat(p.Done, p.Open), Why: why}
 }

@@ -124,12 +124,6 @@ func (r *Runner) Steps(ctx context.Context, p *service.Plan, w World) error {
 	return r.StepsAfter(ctx, p, w, Earlier{})
 }
 
-// StepsFrom is Steps of a plan that was begun before: those before first are done, and those up to begun had begun. why says how
-// it is known that the others are done.
-func (r *Runner) StepsFrom(ctx context.Context, p *service.Plan, w World, first, begun int, why string) error {
-	return r.StepsAfter(ctx, p, w, from(first, begun, why))
-}
-
 // StepsAfter is Steps of a plan of which something was done before.
 func (r *Runner) StepsAfter(ctx context.Context, p *service.Plan, w World, before Earlier) error {
 	for _, i := range before.Done {

@@ -178,14 +178,6 @@ show-8-restore: tools ## the way back from a rewritten table by its Down, a copy
 # once take half a processor. What is not named here runs with the drills of the sample.
 LIGHT = ^Test(InitWrites|ControlsThatProveNothing|WhatMisbehaves|TwoRunsAtOnce|AFullDisk|ADrillIs|TwoPeople|PeopleAreTold|ADrillPages|NoSecret|JudgeTells|ServicesThatAreNotOurs|RollbackInEarnest|TheRunnerIsKilled|CommandLine|Templates)
 
-# Tests of the command line whose drills wait and hardly load a machine: they have a small service and no replicas. Six of them at
-# once take half a processor. What is not named here runs with the drills of the sample.
-LIGHT = ^Test(InitWrites|ControlsThatProveNothing|WhatMisbehaves|TwoRunsAtOnce|AFullDisk|ADrillIs|TwoPeople|PeopleAreTold|ADrillPages|NoSecret|JudgeTells|ServicesThatAreNotOurs|RollbackInEarnest|TheRunnerIsKilled|CommandLine|Templates)
-
-# Tests of the command line whose drills wait and hardly load a machine: they have a small service and no replicas. Six of them at
-# once take half a processor. What is not named here runs with the drills of the sample.
-LIGHT = ^Test(InitWrites|ControlsThatProveNothing|WhatMisbehaves|TwoRunsAtOnce|AFullDisk|ADrillIs|TwoPeople|PeopleAreTold|ADrillPages|NoSecret|JudgeTells|ServicesThatAreNotOurs|RollbackInEarnest|TheRunnerIsKilled|CommandLine|Templates)
-
 test: doctor ## the tests
 	go vet ./... # all that go test would look for, and more; so it need not look again
 	go test -vet=off -p 1 -timeout 20m $$(go list ./... | grep -v cmd/backout) # one package at a time: real servers disturb each other

@@ -56,6 +56,37 @@ func Clean(ctx context.Context, dir string) ([]string, error) {
 	return environment.Clean(ctx, dir, cleaners)
 }
 
+// Unregistered is what runs have in Docker that the register in dir does not know, a line each, by the runs' tokens: it may be
+// another user's who drills at this moment, or its register was removed.
+func Unregistered(ctx context.Context, dir string) (map[string][]string, error) {
+	before, err := environment.Registered(dir)
+	if err != nil {
+		return nil, err
+	}
+	found, err := containers.Labelled(ctx)
+	if err != nil {
+		return nil, err
+	}
+	after, err := environment.Registered(dir) // of a run that began meanwhile
+	for _, token := range slices.Concat(before, after) {
+		delete(found, token)
+	}
+	return found, err
+}
+
+// CleanUnregistered removes what one of these runs has in Docker, which somebody knows to be dead.
+func CleanUnregistered(ctx context.Context, dir, token string) ([]string, error) {
+	found, err := Unregistered(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(found[token]) == 0 {
+		return nil, fmt.Errorf("clean run %q: a run was expected that has something in Docker and is not in the register of %s, found %d of them; "+
+			"`backout clean` lists them and removes what the register knows", token, dir, len(found))
+	}
+	return containers.Clean(ctx, token, environment.Entry{Kind: environment.KindContainers})
+}
+
 // RemoveClusters removes the clusters that were made for drills and stay for later ones.
 func RemoveClusters(ctx context.Context, place Place) ([]string, error) {
 	return kubernetes.RemoveClusters(ctx, place)

@@ -292,6 +292,15 @@ func eachRegister(dir string, flag int, do func(file *os.File)) error {
 	return nil
 }
 
+// Registered are the tokens of all runs in the register, living or dead.
+func Registered(dir string) (tokens []string, err error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*"+fileSuffix))
+	for _, name := range names {
+		tokens = append(tokens, strings.TrimSuffix(filepath.Base(name), fileSuffix))
+	}
+	return tokens, err
+}
+
 // deadRuns locks and returns the registers of runs that do not live.
 func deadRuns(dir string) (dead []*os.File, err error) {
 	err = eachRegister(dir, os.O_RDWR, func(file *os.File) {

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -137,6 +139,49 @@ func TestInterruptedInContainers(t *testing.T) {
 			m.nothingLeft()
 			m.judgedAs(c.log, false)
 		})
+	}
+}
+
+// What Docker has of a run that no register knows is told and left, until it is said which run that is. One that is in the
+// register is not removed so.
+func TestCleanTellsOfRunsThatItDoesNotKnow(t *testing.T) {
+	m := inContainers(t)
+	token := strconv.FormatUint(rand.Uint64()>>4|1<<59, 16)
+	network := "network backout-" + token
+	if out, err := exec.Command("docker", "network", "create", "--internal", "--label", containers.Label+"="+token, "backout-"+token).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("docker", "network", "rm", "backout-"+token).Run() }) // where the test itself fails
+	is := func(want bool) {
+		t.Helper()
+		if got := slices.Contains(labelled(t, token), network); got != want {
+			t.Errorf("the network is there: %v, expected %v", got, want)
+		}
+	}
+
+	known, err := environment.OpenRegister(filepath.Join(m.dir, "state/backout/register"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+		left bool
+	}{
+		{nil, 0, "backout clean --run " + token, true},
+		{[]string{"--run", known.Token()}, verdict.ExitBroke, "not in the register", true},
+		{[]string{"--run", "0"}, verdict.ExitBroke, "not in the register", true},
+		{[]string{"--run", token}, 0, "removed " + network, false},
+		{[]string{"--run", token}, verdict.ExitBroke, "not in the register", false},
+	} {
+		if out, code := m.run(append([]string{"clean"}, c.args...)...); code != c.code || !strings.Contains(out, c.says) {
+			t.Errorf("clean %v: exit %d, expected %d and %q:\n%s", c.args, code, c.code, c.says, out)
+		}
+		is(c.left)
+	}
+	if err := known.Remove(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -108,27 +109,45 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 
 func cleanCommand() *cobra.Command {
 	var clusters bool
+	var run string
 	c := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what a crashed run left behind",
 		Long: `Stop the processes and remove the directories, containers and namespaces of runs that are no longer alive. Living runs are left
-alone. A cluster of kind that was made for drills stays for later ones, unless --clusters is given.`,
+alone. A cluster of kind that was made for drills stays for later ones, unless --clusters is given.
+
+What Docker has of runs that this user's register does not know is only listed: it may be of somebody who drills now. Where you
+know that it is not, --run removes it.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			removed, err := clean(c.Context())
+			register, err := environment.RegisterDir()
+			if err != nil {
+				return err
+			}
+			removed, err := drill.Clean(c.Context(), register)
 			if clusters {
 				more, wrong := drill.RemoveClusters(c.Context(), drill.Place{})
+				removed, err = append(removed, more...), errors.Join(err, wrong)
+			}
+			if run != "" {
+				more, wrong := drill.CleanUnregistered(c.Context(), register, run)
 				removed, err = append(removed, more...), errors.Join(err, wrong)
 			}
 			for _, what := range removed {
 				fmt.Fprintln(c.OutOrStdout(), what)
 			}
-			if err == nil && len(removed) == 0 {
+			others, wrong := drill.Unregistered(c.Context(), register)
+			for _, token := range slices.Sorted(maps.Keys(others)) {
+				fmt.Fprintf(c.OutOrStdout(), "left alone, since no run here is known as %s: %s\n  nobody drills with it now? backout clean --run %s\n",
+					token, strings.Join(others[token], ", "), token)
+			}
+			if err = errors.Join(err, wrong); err == nil && len(removed)+len(others) == 0 {
 				fmt.Fprintln(c.OutOrStdout(), "nothing was left behind")
 			}
 			return err
 		},
 	}
 	c.Flags().BoolVar(&clusters, "clusters", false, "also remove the clusters of kind that were made for drills and that no drill uses now")
+	c.Flags().StringVar(&run, "run", "", "also remove what this run has in Docker, which is not in the register, by the name that clean lists it under")
 	return c
 }
 

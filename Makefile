@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= 5
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes programs-kubernetes container-runtime tools-kubernetes tools-argocd tools-infrastructure drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead show-8-restore drill-kind drill-infrastructure fuzz test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
+.PHONY: help images images-kubernetes programs-kubernetes container-runtime huge-pages tools-kubernetes tools-argocd tools-infrastructure drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead show-8-restore drill-kind drill-infrastructure fuzz test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -41,6 +41,10 @@ programs-kubernetes: ## build what those images are made of, and no image: the p
 # Changes the configuration of Docker, so it never runs by itself.
 container-runtime: ## let privileged containers start where root lacks CAP_SYS_RESOURCE (changes /etc/docker/daemon.json)
 	@fixtures/container-runtime/install
+
+# Changes a setting of the machine until it is started anew, so it never runs by itself.
+huge-pages: ## give programs huge pages unasked, which lets them compile faster on some virtual machines (changes /sys/kernel/mm/transparent_hugepage/enabled)
+	@cd /sys/kernel/mm/transparent_hugepage && if [ -w enabled ]; then echo always >enabled; else echo always | sudo tee enabled >/dev/null; fi
 
 # What is on PATH already is taken; build/bin itself does not count, or a new version would never be built.
 ELSEWHERE = $(filter-out $(CURDIR)/build/bin,$(subst :, ,$(PATH)))

@@ -88,7 +88,7 @@ CONTAINERS = $(addprefix features/,containers/redeploys-by-tag.feature container
 	faults/a-long-reader.feature faults/the-primary-fails-over.feature:13 faults/two-operators.feature faults/the-machine-dies.feature faults/clients-come-back.feature \
 	database/drops-a-column.feature database/moves-refunds.feature services/changes-tokens.feature services/poisons-cache.feature)
 
-drill-containers: PARALLEL = 2
+drill-containers: PARALLEL = 3
 drill-containers: build tools ## run one drill in containers for each mechanism, fault and kind of trap
 	@backout run $(CONTAINERS) --tags @gate --env containers --parallel $(PARALLEL) --seed $(SEED)
 
@@ -105,7 +105,7 @@ KIND = $(addprefix features/,kubernetes/rollout-undo.feature kubernetes/undo-to-
 	faults/the-worker-is-drained.feature faults/the-kubelet-stops.feature faults/the-image-is-gone.feature faults/the-api-server-is-silent.feature \
 	faults/the-quota-is-used-up.feature faults/a-budget-forbids-evictions.feature)
 
-drill-kind: PARALLEL = 2
+drill-kind: PARALLEL = 3
 drill-kind: build tools tools-kubernetes tools-argocd ## run one drill on kind for each mechanism, fault and kind of trap
 	@backout run $(KIND) --tags @gate --env kind --parallel $(PARALLEL) --seed $(SEED)
 

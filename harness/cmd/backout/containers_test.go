@@ -147,15 +147,15 @@ func TestInterruptedInContainers(t *testing.T) {
 func TestCleanTellsOfRunsThatItDoesNotKnow(t *testing.T) {
 	m := inContainers(t)
 	token := strconv.FormatUint(rand.Uint64()>>4|1<<59, 16)
-	network := "network backout-" + token
-	if out, err := exec.Command("docker", "network", "create", "--internal", "--label", containers.Label+"="+token, "backout-"+token).CombinedOutput(); err != nil {
+	volume := "volume backout-" + token // not a network: one that is empty is removed by whoever asks whether Docker has miscounted it
+	if out, err := exec.Command("docker", "volume", "create", "--label", containers.Label+"="+token, "backout-"+token).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	t.Cleanup(func() { _ = exec.Command("docker", "network", "rm", "backout-"+token).Run() }) // where the test itself fails
+	t.Cleanup(func() { _ = exec.Command("docker", "volume", "rm", "--force", "backout-"+token).Run() }) // where the test itself fails
 	is := func(want bool) {
 		t.Helper()
-		if got := slices.Contains(labelled(t, token), network); got != want {
-			t.Errorf("the network is there: %v, expected %v", got, want)
+		if got := slices.Contains(labelled(t, token), volume); got != want {
+			t.Errorf("the volume is there: %v, expected %v", got, want)
 		}
 	}
 
@@ -172,7 +172,7 @@ func TestCleanTellsOfRunsThatItDoesNotKnow(t *testing.T) {
 		{nil, 0, "backout clean --run " + token, true},
 		{[]string{"--run", known.Token()}, verdict.ExitBroke, "not in the register", true},
 		{[]string{"--run", "0"}, verdict.ExitBroke, "not in the register", true},
-		{[]string{"--run", token}, 0, "removed " + network, false},
+		{[]string{"--run", token}, 0, "removed " + volume, false},
 		{[]string{"--run", token}, verdict.ExitBroke, "not in the register", false},
 	} {
 		if out, code := m.run(append([]string{"clean"}, c.args...)...); code != c.code || !strings.Contains(out, c.says) {

@@ -275,7 +275,7 @@ func eachRegister(dir string, flag int, do func(file *os.File)) error {
 		return err
 	}
 	defer unlock()
-	names, err := filepath.Glob(filepath.Join(dir, "*"+fileSuffix))
+	names, err := files(dir)
 	if err != nil {
 		return err
 	}
@@ -294,12 +294,18 @@ func eachRegister(dir string, flag int, do func(file *os.File)) error {
 
 // Registered are the tokens of all runs in the register, living or dead.
 func Registered(dir string) (tokens []string, err error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*"+fileSuffix))
+	names, err := files(dir)
 	for _, name := range names {
-		tokens = append(tokens, strings.TrimSuffix(filepath.Base(name), fileSuffix))
+		tokens = append(tokens, tokenOf(name))
 	}
 	return tokens, err
 }
+
+// files are the registers of all runs in dir, one a run.
+func files(dir string) ([]string, error) { return filepath.Glob(filepath.Join(dir, "*"+fileSuffix)) }
+
+// tokenOf is the name of the run whose register a file is.
+func tokenOf(file string) string { return strings.TrimSuffix(filepath.Base(file), fileSuffix) }
 
 // deadRuns locks and returns the registers of runs that do not live.
 func deadRuns(dir string) (dead []*os.File, err error) {
@@ -334,7 +340,7 @@ func Living(dir, kind string) (all []Entry, err error) {
 }
 
 func cleanRun(ctx context.Context, file *os.File, cleaners map[string]Cleaner) (removed []string, err error) {
-	token := strings.TrimSuffix(filepath.Base(file.Name()), fileSuffix)
+	token := tokenOf(file.Name())
 	dirs, processes, others, err := readRegister(file)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -130,7 +131,7 @@ func (b *tab) clean(s *Server) {
 // fits fails when the page is wider than the window.
 func (b *tab) fits() {
 	b.t.Helper()
-	if wide := b.ask(`[...document.querySelectorAll("body *")].filter(x => x.getBoundingClientRect().right > innerWidth + 1 && !x.closest(".clip, .tl-under, .tl-over, .vh, .wide, .progress b")).map(x => x.outerHTML.slice(0, 120)).slice(0, 3).join("\n")`); wide != "" {
+	if wide := b.ask(`[...document.querySelectorAll("body *")].filter(x => x.getBoundingClientRect().right > innerWidth + 1 && !x.closest(".clip, .tl-under, .tl-over, .vh, .wide")).map(x => x.outerHTML.slice(0, 120)).slice(0, 3).join("\n")`); wide != "" {
 		b.t.Errorf("wider than the window:\n%s", wide)
 	}
 	if over := b.ask("document.documentElement.scrollWidth - innerWidth"); over > "0" {
@@ -146,7 +147,7 @@ func (b *tab) picture(name string) {
 		return
 	}
 	var shot []byte
-	b.do(chromedp.CaptureScreenshot(&shot))
+	b.do(cdppage.BringToFront(), chromedp.CaptureScreenshot(&shot)) // a tab behind another may never be drawn
 	picture, err := png.Decode(bytes.NewReader(shot))
 	if err != nil {
 		b.t.Fatal(err)

@@ -151,15 +151,6 @@ know that it is not, --run removes it.`,
 	return c
 }
 
-// clean removes what dead runs have left, and says what that was.
-func clean(ctx context.Context) ([]string, error) {
-	register, err := environment.RegisterDir()
-	if err != nil {
-		return nil, err
-	}
-	return drill.Clean(ctx, register)
-}
-
 // gatewayCommand is what runs in the gateway's container of a drill.
 func gatewayCommand() *cobra.Command {
 	return &cobra.Command{

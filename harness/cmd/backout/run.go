@@ -171,7 +171,11 @@ func runSet(ctx context.Context, all []scenarios.Scenario, o scenarios.Options, 
 		return drill.NewEnvironment(f.env, place)
 	}
 	// A run that was killed may hold ports, memory and disk that this one needs.
-	removed, err := clean(ctx)
+	register, err := environment.RegisterDir()
+	if err != nil {
+		return broke(err)
+	}
+	removed, err := drill.Clean(ctx, register)
 	if err != nil {
 		return broke(err)
 	}

@@ -477,7 +477,7 @@ func sweepOnce(ctx context.Context, docker *testcontainers.DockerClient, token s
 	for _, c := range containers.Items {
 		wg.Go(func() {
 			_, err := docker.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-			gone("container "+strings.TrimPrefix(strings.Join(c.Names, " "), "/"), err)
+			gone(containerCalled(c.Names), err)
 		})
 	}
 	wg.Wait()
@@ -532,11 +532,21 @@ func Clean(ctx context.Context, token string, _ environment.Entry) ([]string, er
 	return slices.Concat(removed, dropped, dropEmpty(ctx, docker, life.Cache, time.Now())), err
 }
 
+// answering connects to an engine that answers soon.
+func answering(ctx context.Context) (*testcontainers.DockerClient, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return reach(ctx)
+}
+
+// containerCalled is what people are told that a container is.
+func containerCalled(names []string) string {
+	return "container " + strings.TrimPrefix(strings.Join(names, " "), "/")
+}
+
 // Answers says in a line why no container can be started here; empty: Docker answers.
 func Answers() string {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	docker, err := reach(ctx)
+	docker, err := answering(context.Background())
 	if err != nil {
 		return fmt.Sprintf("Docker does not answer: %v: start it, or install it (Debian: apt-get install docker.io)", err)
 	}

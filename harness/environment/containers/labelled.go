@@ -4,19 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/moby/moby/client"
 )
 
 // Labelled is what runs have in Docker now, a line each, by the runs' tokens. Where Docker does not answer there is nothing.
 func Labelled(ctx context.Context) (map[string][]string, error) {
-	if Answers() != "" {
-		return nil, nil
-	}
-	docker, err := reach(ctx)
+	docker, err := answering(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil
 	}
 	defer docker.Close()
 	runs := client.Filters{}.Add("label", Label)
@@ -27,14 +23,15 @@ func Labelled(ctx context.Context) (map[string][]string, error) {
 		return nil, fmt.Errorf("list what runs have in Docker: %w", err)
 	}
 	found := map[string][]string{}
+	is := func(labels map[string]string, what string) { found[labels[Label]] = append(found[labels[Label]], what) }
 	for _, c := range containers.Items {
-		found[c.Labels[Label]] = append(found[c.Labels[Label]], "container "+strings.TrimPrefix(strings.Join(c.Names, " "), "/"))
+		is(c.Labels, containerCalled(c.Names))
 	}
 	for _, n := range networks.Items {
-		found[n.Labels[Label]] = append(found[n.Labels[Label]], "network "+n.Name)
+		is(n.Labels, "network "+n.Name)
 	}
 	for _, v := range volumes.Items {
-		found[v.Labels[Label]] = append(found[v.Labels[Label]], "volume "+v.Name)
+		is(v.Labels, "volume "+v.Name)
 	}
 	delete(found, "") // of no run: what was made from an image of the cache
 	return found, nil

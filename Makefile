@@ -7,7 +7,7 @@ GOOSE_TAGS := no_clickhouse no_libsql no_mssql no_mysql no_sqlite3 no_vertica no
 
 ENV ?= process
 SEED ?= 0
-PARALLEL ?= 5
+PARALLEL ?= $(shell nproc)
 TAGS ?= @gate
 
 .PHONY: help images images-kubernetes programs-kubernetes container-runtime huge-pages tools-kubernetes tools-argocd tools-infrastructure drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead show-8-restore drill-kind drill-infrastructure fuzz test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history

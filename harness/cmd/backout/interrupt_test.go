@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +60,8 @@ func (m machine) start(phase string, do func(*exec.Cmd)) (code int, stderr strin
 	if err := c.Start(); err != nil {
 		m.t.Fatal(err)
 	}
-	lines := json.NewDecoder(out)
+	var told bytes.Buffer // why it ended too early is told there too
+	lines := json.NewDecoder(io.TeeReader(out, &told))
 	for {
 		var line struct {
 			Phase string `json:"phase"`
@@ -67,7 +69,7 @@ func (m machine) start(phase string, do func(*exec.Cmd)) (code int, stderr strin
 		}
 		if err := lines.Decode(&line); err != nil {
 			_ = c.Wait()
-			m.t.Fatalf("the drill ended before %q began: %v\n%s", phase, err, text.String())
+			m.t.Fatalf("the drill ended before %q began: %v\n%s%s", phase, err, told.String(), text.String())
 		}
 		if line.Phase == phase && line.Begun {
 			break

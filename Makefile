@@ -10,7 +10,7 @@ SEED ?= 0
 PARALLEL ?= $(shell nproc)
 TAGS ?= @gate
 
-.PHONY: help images images-kubernetes programs-kubernetes container-runtime huge-pages tools-kubernetes tools-argocd tools-infrastructure drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead show-8-restore drill-kind drill-infrastructure fuzz test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
+.PHONY: help images images-kubernetes sources-kubernetes programs-kubernetes container-runtime huge-pages tools-kubernetes tools-argocd tools-infrastructure drill drill-containers drill-alone controls show-1 show-2 show-4 show-5-table show-5-faults show-6-table show-6-gap show-7-viewers show-8-breaker show-8-lock show-8-resume show-8-overhead show-8-restore drill-kind drill-infrastructure fuzz test test-kind bench bench-containers bench-kind lint runbooks build tools doctor clean sample sample-history
 help:              ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -35,6 +35,9 @@ images-kubernetes: build/bin/images ## make the images for drills on clusters: a
 	@images kubernetes
 
 PROGRAMS = kubernetes etcd coredns pause local-path-provisioner containerd ctr containerd-shim-runc-v2 bridge loopback host-local portmap argocd
+sources-kubernetes: ## fetch what those images and helm are built from, and build nothing
+	@fixtures/images/program --fetch $(PROGRAMS)
+	@go list -C fixtures/tools/helm -deps helm.sh/helm/v3/cmd/helm >/dev/null
 programs-kubernetes: ## build what those images are made of, and no image: the part that takes minutes
 	@fixtures/images/program $(PROGRAMS) >/dev/null
 

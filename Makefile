@@ -91,7 +91,6 @@ CONTAINERS = $(addprefix features/,containers/redeploys-by-tag.feature container
 	faults/a-long-reader.feature faults/the-primary-fails-over.feature:13 faults/two-operators.feature faults/the-machine-dies.feature faults/clients-come-back.feature \
 	database/drops-a-column.feature database/moves-refunds.feature services/changes-tokens.feature services/poisons-cache.feature)
 
-drill-containers: PARALLEL = 3
 drill-containers: build tools ## run one drill in containers for each mechanism, fault and kind of trap
 	@backout run $(CONTAINERS) --tags @gate --env containers --parallel $(PARALLEL) --seed $(SEED)
 
